@@ -1,0 +1,1 @@
+"""Probes: one measurement per file."""

@@ -1,0 +1,1 @@
+"""Closed-form predictions and the rules that move hyper-parameters with size."""
