@@ -1,0 +1,81 @@
+"""What every test shares: parts of the machine that may be missing, and a quiet, repeatable torch."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def _chromium() -> str | None:
+    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+def _fashion_mnist() -> str | None:
+    for folder in (os.environ.get("EQUIPOISE_FASHION_MNIST", ""), "/usr/share/datasets/fashion-mnist"):
+        if folder and any(Path(folder).glob("train-images*")):
+            return folder
+    return None
+
+
+def _compiler() -> str | None:
+    return next(filter(None, map(shutil.which, (os.environ.get("CXX", "c++"), "g++", "clang++"))), None)
+
+
+# part -> (how to find it, what to install)
+PARTS: dict[str, tuple[Callable[[], str | None], str]] = {
+    "chromium": (_chromium, "a Chromium or Chrome on PATH (Debian: apt-get install chromium)"),
+    "fashion-mnist": (_fashion_mnist, "the Fashion-MNIST files (Debian: apt-get install dataset-fashion-mnist)"),
+    "compiler": (_compiler, "a C++ compiler (Debian: apt-get install g++)"),
+}
+
+
+def find_part(part: str) -> str:
+    """The place of a part of this machine, or a skip that says what is missing (a failure under EQUIPOISE_REQUIRE)."""
+    finder, cure = PARTS[part]
+    found = finder()
+    if found:
+        return found
+    message = f"{part} is not on this machine; install {cure}"
+    wanted = os.environ.get("EQUIPOISE_REQUIRE", "").split(",")
+    if "all" in wanted or part in wanted:
+        pytest.fail(message, pytrace=False)
+    pytest.skip(message)
+
+
+@pytest.fixture
+def require() -> Callable[[str], str]:
+    """Call `require("chromium")` in a test that needs that part; it returns where the part is."""
+    return find_part
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> None:
+    """Two workers share two cores; more threads only wait for each other, and sums would depend on their number."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    """Every test starts from the same random state, whichever tests ran before it."""
+    import random
+
+    import numpy as np
+    import torch
+
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002  # for libraries that draw from the global state
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository's root folder."""
+    return ROOT
