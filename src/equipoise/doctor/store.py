@@ -93,7 +93,7 @@ class RunStore:
 
     @property
     def meta(self) -> dict[str, object]:
-        """Facts of the run as JSON values: model, optimizer, every, versions, recipe, seed, predictions, timescale ..."""
+        """Facts of the run as JSON values: model, optimizer, every, versions, recipe, seed, predictions, timescale."""
         return {key: json.loads(value) for key, value in self._rows("SELECT key, value FROM meta ORDER BY key")}
 
     def metrics(self) -> list[str]:

@@ -1,0 +1,161 @@
+"""The one place that reads optimizers: torch's SGD, Adam and AdamW, and equipoise's own, into plain records.
+
+Everything else in the doctor sees `GroupFacts`: which family, which hyper-parameters, how decay acts. State names are
+torch's (`exp_avg`, `exp_avg_sq`, `momentum_buffer`, `step`), so per-parameter state is read the same way from all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+import torch
+from torch import nn
+
+from equipoise._errors import ArgumentError
+
+Family = Literal["sgd", "adam", "lion", "other"]
+Decay = Literal["none", "coupled", "decoupled"]
+_FAMILIES: dict[str, Family] = {
+    "sgd": "sgd",
+    "sgdw": "sgd",
+    "adam": "adam",
+    "adamw": "adam",
+    "adam_l2": "adam",
+    "lion": "lion",
+}
+_WRAPPERS = ("DistributedDataParallel", "DataParallel", "FullyShardedDataParallel")
+
+
+@dataclass(frozen=True)
+class GroupFacts:
+    """What one param group does, in plain words and numbers.
+
+    Attributes:
+        method: "sgd", "sgdw", "adam", "adam_l2", "adamw", "lion", "chain", or the class name in lower case.
+        family: which closed forms apply.
+        lr: learning rate now.
+        peak_lr: the largest learning rate known of (schedulers keep it in the group).
+        weight_decay: coefficient, 0 without.
+        decay: "coupled" (through the gradient), "decoupled" or "none".
+        law: "lr" (decay per step is lr * weight_decay), "independent" (weight_decay) or "normalized".
+        beta1, beta2, eps, momentum: as in torch; 0 where the method has none.
+    """
+
+    method: str
+    family: Family
+    lr: float
+    peak_lr: float
+    weight_decay: float
+    decay: Decay
+    law: str
+    beta1: float
+    beta2: float
+    eps: float
+    momentum: float
+
+    @property
+    def form(self) -> str:
+        """Name of the closed form in `equipoise.scaling.equilibrium`, "" when none is known."""
+        if self.family == "sgd":
+            return "sgdm" if self.decay != "decoupled" else ""
+        if self.family == "adam":
+            return "adam_l2" if self.decay == "coupled" else "adamw"
+        return "lion" if self.family == "lion" and self.decay != "coupled" else ""
+
+    def decay_rate(self, lr: float | None = None) -> float | None:
+        """Share by which decay alone shrinks the weights each step; None when that has no closed form (Adam + L2)."""
+        rate = self.weight_decay if self.law == "independent" else self.weight_decay * (self.lr if lr is None else lr)
+        if self.decay == "none":
+            return 0.0
+        if self.decay == "decoupled":
+            return rate
+        return rate / (1 - self.momentum) if self.family == "sgd" else None
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain values, for the run's meta."""
+        return asdict(self)
+
+
+def unwrap_optimizer(optimizer: object) -> torch.optim.Optimizer:
+    """The torch optimizer inside wrappers that keep it as `.optimizer`. Raises ArgumentError when there is none."""
+    inner = optimizer
+    for _ in range(8):
+        if isinstance(inner, torch.optim.Optimizer):
+            # Accelerate's wrapper is an Optimizer by inheritance only: its step() runs on the inner one.
+            deeper = getattr(inner, "optimizer", None)
+            if not isinstance(deeper, torch.optim.Optimizer):
+                return inner
+            inner = deeper
+        else:
+            inner = getattr(inner, "optimizer", None)
+    raise ArgumentError(
+        "optimizer",
+        type(optimizer).__name__,
+        "a torch.optim.Optimizer, or a wrapper with .optimizer",
+        "Pass the inner one.",
+    )
+
+
+def unwrap_model(model: nn.Module) -> nn.Module:
+    """The module inside torch.compile and data-parallel wrappers, whose names carry no prefix."""
+    inner = model
+    while True:
+        compiled = getattr(inner, "_orig_mod", None)
+        if isinstance(compiled, nn.Module):
+            inner = compiled
+        elif type(inner).__name__ in _WRAPPERS and isinstance(getattr(inner, "module", None), nn.Module):
+            inner = inner.module  # pyright: ignore[reportAssignmentType]
+        else:
+            return inner  # pyright: ignore[reportReturnType]
+
+
+def read_groups(optimizer: torch.optim.Optimizer) -> list[GroupFacts]:
+    """Facts of every param group, read now (learning rates move)."""
+    return [read_group(optimizer, group) for group in optimizer.param_groups]
+
+
+def read_group(optimizer: torch.optim.Optimizer, group: Mapping[str, object]) -> GroupFacts:
+    """Facts of one param group."""
+    method = _method(optimizer, group)
+    family = _FAMILIES.get(method, "other")
+    weight_decay = _float(group.get("weight_decay"))
+    decay, law = _decay(optimizer, group, method, weight_decay)
+    betas = group.get("betas")
+    beta1, beta2 = (_float(b) for b in betas) if isinstance(betas, tuple | list) else (0.0, 0.0)
+    lr = _float(group.get("lr"))
+    peak = max(lr, *(_float(group.get(key)) for key in ("peak_lr", "max_lr", "initial_lr")))
+    eps, momentum = _float(group.get("eps")), _float(group.get("momentum"))
+    return GroupFacts(method, family, lr, peak, weight_decay, decay, law, beta1, beta2, eps, momentum)
+
+
+def _method(optimizer: torch.optim.Optimizer, group: Mapping[str, object]) -> str:
+    named = getattr(optimizer, "method", None)  # equipoise's own say so
+    if isinstance(named, str):
+        return named
+    if isinstance(optimizer, torch.optim.Adam):
+        return "adamw" if group.get("decoupled_weight_decay") else "adam"
+    if isinstance(optimizer, torch.optim.AdamW):
+        return "adamw"
+    return "sgd" if isinstance(optimizer, torch.optim.SGD) else type(optimizer).__name__.lower()
+
+
+def _decay(
+    optimizer: torch.optim.Optimizer, group: Mapping[str, object], method: str, weight_decay: float
+) -> tuple[Decay, str]:
+    if not weight_decay:
+        return "none", "lr"
+    own = getattr(optimizer, "group_chain", None)
+    if callable(own):
+        parts = list(getattr(own(group), "decay", ()))
+        if parts:
+            coupled = parts[0].get("place") == "grad"
+            return ("coupled" if coupled else "decoupled"), str(parts[0].get("law", "lr"))
+    return ("coupled" if method in ("sgd", "adam", "adam_l2") else "decoupled"), "lr"
+
+
+def _float(value: object) -> float:
+    if isinstance(value, torch.Tensor):
+        return float(value.item())
+    return float(value) if isinstance(value, int | float) else 0.0
