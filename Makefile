@@ -54,16 +54,16 @@ $(VENV)/.torch: Makefile
 	  echo "Install one (on Debian: apt-get install python3 python3-venv) or say PYTHON=/path/to/python3."; exit 1; }
 	@echo "Setting up $(VENV) with $$($(PYTHON) --version) and $(TORCH). This is done once and takes a few minutes."
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install -q "$(TORCH)" "hatchling>=1.24"
+	@$(BIN)/python -m pip install -qq "$(TORCH)" "hatchling>=1.24"
 	@touch $@
 
 # Not editable: tests meet the package as a user gets it. Any change under src/ installs it again.
 $(VENV)/.package: $(VENV)/.torch $(SOURCES) pyproject.toml
 	@echo "Installing equipoise into $(VENV)."
-	@$(BIN)/python -m pip install -q --no-build-isolation ".[all]"
+	@$(BIN)/python -m pip install -qq --no-build-isolation ".[all]"
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.torch pyproject.toml | $(VENV)/.package
 	@echo "Installing the tools for tests, lint and docs into $(VENV)."
-	@$(BIN)/python -m pip install -q --no-build-isolation ".[all,dev]"
+	@$(BIN)/python -m pip install -qq --no-build-isolation ".[all,dev]"
 	@touch $@

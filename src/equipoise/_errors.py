@@ -62,7 +62,9 @@ class MissingExtraError(EquipoiseError, ImportError):
     """
 
     def __init__(self, package: str, extra: str) -> None:
-        super().__init__(f"this needs the package {package!r}, which is not installed. Run: pip install 'equipoise[{extra}]'")
+        super().__init__(
+            f"this needs the package {package!r}, which is not installed. Run: pip install 'equipoise[{extra}]'"
+        )
         self.package, self.extra = package, extra
 
     def __reduce__(self) -> tuple[object, ...]:
