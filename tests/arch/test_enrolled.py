@@ -1,0 +1,92 @@
+"""Every method is enrolled: a Card named like its file, an oracle that shares no code with it, a page in the docs."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import inspect
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from arch.source_tree import ROOT, SRC, source_files
+
+from equipoise._card import Card, cards
+
+ORACLES = ROOT / "tests" / "oracles"
+KINDS_BY_PACKAGE = {"optim": "optim", "stages": "stage", "decay": "decay"}
+NEEDS_ORACLE = ("optim",)
+
+
+def _docs_builder() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("gen_methods", ROOT / "docs" / "gen_methods.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _file_of(card: Card) -> Path:
+    assert card.factory is not None
+    return Path(inspect.getsourcefile(card.factory) or "")
+
+
+@pytest.mark.parametrize(("package", "kind"), KINDS_BY_PACKAGE.items())
+def test_every_method_file_has_its_card(package: str, kind: str) -> None:
+    stems = {p.stem for p in (SRC / package).glob("[!_]*.py")}
+    named = {_file_of(card).stem for card in cards(kind)}
+    support = {p.stem for p in (SRC / package).glob("[!_]*.py") if "@method(" not in p.read_text(encoding="utf-8")}
+    assert stems - named == support
+    for card in cards(kind):
+        assert card.name == _file_of(card).stem, f"the Card {card.name} lives in {_file_of(card).name}"
+
+
+def test_the_registry_is_not_empty() -> None:
+    assert {"sgd", "sgdw", "adam", "adam_l2", "adamw", "lion"} <= {card.name for card in cards("optim")}
+
+
+@pytest.mark.parametrize("kind", NEEDS_ORACLE)
+def test_every_method_has_an_oracle(kind: str) -> None:
+    missing = [card.name for card in cards(kind) if not (ORACLES / kind / f"{card.name}.py").is_file()]
+    assert not missing, f"write tests/oracles/{kind}/<name>.py in NumPy float64, from the paper's equations"
+
+
+def _foreign_imports(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add((node.module or "").split(".")[0])
+    return found & {"torch", "equipoise"}
+
+
+def test_oracles_share_no_code_with_what_they_judge() -> None:
+    guilty = [p.name for p in source_files(ORACLES) if _foreign_imports(p)]
+    assert not guilty
+
+
+def test_the_oracle_check_is_able_to_fail(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("import numpy\ndef f():\n    from torch import Tensor\n", encoding="utf-8")
+    assert _foreign_imports(tmp_path / "a.py") == {"torch"}
+
+
+def test_every_card_has_a_page_in_the_docs() -> None:
+    pages = _docs_builder().pages(ROOT)
+    for card in cards():
+        page = pages[f"methods/{card.kind}/{card.name}.md"]
+        assert card.summary in page
+    index = pages["methods/index.md"]
+    assert all(f"{card.kind}/{card.name}.md" in index for card in cards())
+
+
+def test_every_waived_law_has_a_reason() -> None:
+    silent = [(card.name, law) for card in cards() for law, reason in card.laws_waived.items() if len(reason) < 10]
+    assert not silent
+
+
+def test_what_a_card_points_to_exists() -> None:
+    names = {card.name for card in cards()}
+    lost = {(card.name, other) for card in cards() for other in card.see_also if other not in names}
+    assert not lost

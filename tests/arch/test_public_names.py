@@ -1,0 +1,70 @@
+"""The public surface: what __all__ says is what there is, and every name is what it says."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import pkgutil
+from types import ModuleType
+
+import pytest
+
+import equipoise
+from arch.source_tree import SRC
+
+# The surface is frozen here on purpose: whoever changes it changes this line too, and the changelog.
+PUBLIC = """
+    optim stages decay schedules Optimizer chain roles nn
+    watch check diagnose find_scale_invariant predict write_report
+""".split()
+
+
+def _type_checked_names() -> set[str]:
+    tree = ast.parse((SRC / "__init__.py").read_text(encoding="utf-8"))
+    guard = next(node for node in tree.body if isinstance(node, ast.If))
+    imports = [node for node in guard.body if isinstance(node, ast.ImportFrom)]
+    return {alias.asname or alias.name for node in imports for alias in node.names} - {"ModuleType"}
+
+
+def _import_everything() -> list[str]:
+    names = [info.name for info in pkgutil.walk_packages(equipoise.__path__, prefix="equipoise.")]
+    for name in names:
+        if not name.endswith("__main__"):
+            importlib.import_module(name)
+    return names
+
+
+def test_the_surface_is_the_frozen_one() -> None:
+    assert sorted(equipoise.__all__) == sorted(PUBLIC)
+
+
+def test_all_homes_and_type_checked_names_agree() -> None:
+    assert set(equipoise.__all__) == set(equipoise._HOMES) == _type_checked_names()
+    assert set(dir(equipoise)) == {*equipoise.__all__, "__version__"}
+
+
+def test_every_public_name_is_what_it_says_after_everything_is_imported() -> None:
+    """A function named like a submodule turns into that submodule once somebody imports it."""
+    modules = _import_everything()
+    for name, home in equipoise._HOMES.items():
+        module, _, attribute = home.partition(":")
+        expected = importlib.import_module(module)
+        value = getattr(equipoise, name)
+        assert value is (getattr(expected, attribute) if attribute else expected), name
+        if attribute:
+            assert not isinstance(value, ModuleType), f"equipoise.{name} is a module"
+            assert f"equipoise.{name}" not in modules, f"equipoise.{name} is a module as well"
+
+
+def test_an_unknown_name_lists_the_known_ones() -> None:
+    with pytest.raises(AttributeError, match=r"no attribute 'Optimiser'.*Optimizer"):
+        equipoise.Optimiser  # noqa: B018
+
+
+@pytest.mark.parametrize("package", ["optim", "stages", "decay", "nn"])
+def test_every_exported_name_of_a_subpackage_resolves(package: str) -> None:
+    module = importlib.import_module(f"equipoise.{package}")
+    assert module.__all__, f"equipoise.{package} exports nothing"
+    for name in module.__all__:
+        assert getattr(module, name) is not None
+    assert len(set(module.__all__)) == len(module.__all__)
