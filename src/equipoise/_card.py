@@ -94,6 +94,8 @@ def cards(kind: str | None = None) -> list[Card]:
 
 def find(name: str, kind: str | None = None) -> Card:
     """The Card of that name. Raises ArgumentError with near names when there is none."""
+    if kind is not None and (kind, name) in _CARDS:
+        return _CARDS[kind, name]  # no need to import everything for a name that is already here
     found = [c for c in cards(kind) if c.name == name]
     if not found:
         raise ArgumentError("method", name, "a known name", near(name, [c.name for c in cards(kind)]))

@@ -1,0 +1,7 @@
+"""Small models for recipes: a GPT with slots for norms, a CNN with BatchNorm, an MLP."""
+
+from equipoise.recipes.models.cnn import CNN, CNNSpec
+from equipoise.recipes.models.gpt import GPT, GPTSpec
+from equipoise.recipes.models.mlp import MLP, MLPSpec
+
+__all__ = ["CNN", "MLP", "GPT", "CNNSpec", "GPTSpec", "MLPSpec"]

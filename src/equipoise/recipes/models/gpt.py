@@ -1,0 +1,70 @@
+"""A small GPT: token and learned position embeddings, transformer blocks with slots, an untied output head.
+
+Source: Radford et al. 2019 (GPT-2) for the shape; the placement of norms is a choice (see equipoise.nn).
+Symbols: tokens [B, T] int64 -> logits [B, T, V]; D width, L layers.
+Rule: x_0 = N_emb(E[tokens] + P[position]); x_l = Block_l(x_{l-1}); logits = W_out N_fin(x_L).
+Initialization: matrices N(0, 1/fan_in); in Pre-LN, where nothing else holds the stream's size, the two that write to it
+(W_o, W_2) are multiplied by 1/sqrt(2L) as in GPT-2; embeddings N(0, 1); the head is 0, so that the first loss is ln V.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from equipoise._errors import ArgumentError
+from equipoise.nn import TransformerBlock, build_norm, named_placement
+from equipoise.recipes.data import Batches, TextBatches
+
+
+@dataclass(frozen=True)
+class GPTSpec:
+    """Sizes and placement; vocabulary and context come from the data. The defaults make 0.87 M parameters on bytes."""
+
+    width: int = 128
+    heads: int = 4
+    layers: int = 4
+    placement: str = "pre_ln"
+
+    def build(self, data: Batches) -> GPT:
+        """The model for this data. Raises ArgumentError when the data is not text."""
+        if not isinstance(data, TextBatches):
+            raise ArgumentError("data", type(data).__name__, "text (TextData) for a GPT")
+        return GPT(self, vocab=data.vocab, context=data.context)
+
+
+class GPT(nn.Module):
+    """Tokens `[B, T]` to next-token logits `[B, T, V]`, T <= context."""
+
+    def __init__(self, spec: GPTSpec, *, vocab: int, context: int) -> None:
+        super().__init__()
+        placement = named_placement(spec.placement)
+        self.tokens = nn.Embedding(vocab, spec.width)
+        self.positions = nn.Embedding(context, spec.width)
+        self.norm_embedding = build_norm(placement.norm_embedding, spec.width)
+        self.blocks = nn.ModuleList(
+            TransformerBlock(spec.width, spec.heads, placement=placement.per_layer(layer, spec.layers))
+            for layer in range(1, spec.layers + 1)
+        )
+        self.norm_final = build_norm(placement.norm_final, spec.width)
+        self.writer_scale = 1 / math.sqrt(2 * spec.layers) if spec.placement == "pre_ln" else 1.0
+        self.head = nn.Linear(spec.width, vocab, bias=False)
+        self._initialize()
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Logits `[B, T, V]` of the token after each position."""
+        x = self.norm_embedding(self.tokens(tokens) + self.positions.weight[: tokens.shape[-1]])
+        for block in self.blocks:
+            x = block(x)
+        return self.head(self.norm_final(x))
+
+    @torch.no_grad()
+    def _initialize(self) -> None:
+        for name, module in self.named_modules():
+            if isinstance(module, nn.Linear):
+                factor = self.writer_scale if name.endswith((".out", ".down")) else 1.0
+                module.weight.normal_(std=factor * module.in_features**-0.5)
+        self.head.weight.zero_()
