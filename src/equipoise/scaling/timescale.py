@@ -1,6 +1,6 @@
 """Timescale: over how many steps (and epochs) decoupled weight decay averages the updates.
 
-Source: Wang, Aitchison, "How to set AdamW's weight decay as you scale model and dataset size", arXiv 2405.13698, sec. 2.
+Source: Wang, Aitchison, "How to set AdamW's weight decay as you scale model and dataset size", arXiv 2405.13698.
 
 Symbols: eta lr, lam decay, M steps per epoch, T steps of the run, h horizon.
 
