@@ -9,8 +9,8 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from arch.source_tree import ROOT, SRC, source_files
 
+from arch.source_tree import ROOT, SRC, source_files
 from equipoise._card import Card, cards
 
 ORACLES = ROOT / "tests" / "oracles"
