@@ -106,7 +106,7 @@ def unwrap_model(model: nn.Module) -> nn.Module:
         if isinstance(compiled, nn.Module):
             inner = compiled
         elif type(inner).__name__ in _WRAPPERS and isinstance(getattr(inner, "module", None), nn.Module):
-            inner = inner.module  # pyright: ignore[reportAssignmentType]
+            inner = inner.module  # pyright: ignore[reportAttributeAccessIssue,reportAssignmentType]
         else:
             return inner  # pyright: ignore[reportReturnType]
 

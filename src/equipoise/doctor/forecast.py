@@ -1,14 +1,15 @@
 """Theory beside measurement: per tensor, where its norm should be by now and how far it should turn each step.
 
-The norm starts at its first measured value and then follows `scaling.norm_path` with the learning rates of the run. It is
-kept for every matrix; a curve is written only for tensors that the law is about, so scale-invariant ones.
+The norm starts at its first measured value and then follows `scaling.norm_path` with the learning rates of the run. A
+curve is written only for tensors that the law is about: those that the test found scale-invariant, and matrices whose
+gradient is nearly orthogonal to them on average.
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 
 from equipoise.doctor.probes.sample import TensorSample
 from equipoise.scaling.equilibrium import Equilibrium, equilibrium
@@ -16,13 +17,14 @@ from equipoise.scaling.norm_path import path_memory, path_step
 
 NEAR_COS = 0.05  # mean |cos(g, w)| below this counts as scale-invariant [heuristic, arXiv 2305.17212 gives none]
 WINDOW = 10  # samples of |cos| that are averaged
+MIN_SAMPLES = 5  # so many before a tensor counts as near
 NEEDS_GRADIENT = ("sgdm", "adam_l2")
 
 
 class Forecast:
     """The prediction for one tensor."""
 
-    def __init__(self, sample: TensorSample, invariant: bool | None) -> None:
+    def __init__(self, sample: TensorSample, *, invariant: bool) -> None:
         self.invariant = invariant
         self.squared = sample.after**2
         self._cos: deque[float] = deque(maxlen=WINDOW)
@@ -69,11 +71,8 @@ class Forecast:
     @property
     def applies(self) -> bool:
         """Whether the law is about this tensor: tested as invariant, or gradient nearly orthogonal on average."""
-        if not self._facts.form:
-            return False
-        if self.invariant is not None:
-            return self.invariant
-        return len(self._cos) == WINDOW and sum(self._cos) / WINDOW < NEAR_COS
+        near = len(self._cos) >= MIN_SAMPLES and sum(self._cos) / len(self._cos) < NEAR_COS
+        return bool(self._facts.form) and (self.invariant or near)
 
     def equilibrium(self) -> Equilibrium | None:
         """Where the tensor settles at its present learning rate; None without decay or a closed form."""
@@ -99,10 +98,11 @@ class Forecast:
 
 
 class Forecasts:
-    """The forecasts of all matrices of a model."""
+    """The forecasts of a model: all its matrices, and whatever else was found scale-invariant."""
 
-    def __init__(self, invariant: Mapping[str, bool]) -> None:
-        self._invariant = invariant
+    def __init__(self, invariant: Mapping[str, bool], matrices: Set[str]) -> None:
+        self._invariant = {name for name, yes in invariant.items() if yes}
+        self._wanted = self._invariant | set(matrices)
         self._made: dict[str, Forecast] = {}
 
     def advance(
@@ -112,8 +112,8 @@ class Forecasts:
         for name, sample in samples.items():
             if name in self._made:
                 self._made[name].advance(sample, lrs[groups[name]])
-            elif sample.numel > 1 and sample.after > 0:
-                self._made[name] = Forecast(sample, self._invariant.get(name))
+            elif name in self._wanted and sample.after > 0:
+                self._made[name] = Forecast(sample, invariant=name in self._invariant)
 
     def rows(self) -> Iterator[tuple[str, str, float]]:
         """(metric, tensor, value) of the predictions that apply now."""
@@ -135,7 +135,8 @@ class Forecasts:
                 "weight_norm": settled.weight_norm,
                 "rotation": settled.rotation,
                 "steps_to_equilibrium": _finite(3 * settled.relaxation_steps),
-                "scale_invariant": bool(forecast.applies),
+                "scale_invariant": forecast.invariant,
+                "near_invariant": forecast.applies,
             }
         return found
 

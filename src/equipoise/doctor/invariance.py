@@ -1,11 +1,11 @@
 """Which weights are scale-invariant, found by test and not by name.
 
-Source: arXiv 2305.17212 and 1706.05350. A weight w is scale-invariant when the output does not change under w -> c w, c > 0;
-then <grad, w> = 0. Both are tested, for the whole tensor and for each row (axis 0) by itself: weights before a
+Source: arXiv 2305.17212 and 1706.05350. A weight w is scale-invariant when the output does not change under w -> c w,
+c > 0; then <grad, w> = 0. Both are tested, for the whole tensor and for each row (axis 0) by itself: weights before a
 normalization over all their outputs are invariant as a whole, before a normalization per channel row by row.
 
-The scalar that is differentiated is a fixed random projection of the outputs. Normalization layers run on batch statistics,
-dropout is off. The model is never touched: scaled weights and buffers are handed in for the call.
+The scalar that is differentiated is a fixed random projection of the outputs. Batch normalization runs on batch
+statistics, dropout is off. The model is never touched: scaled weights and buffers are handed in for the call.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def find_scale_invariant(model: nn.Module, inputs: Inputs) -> dict[str, Invarian
 
     Args:
         model: any module; its weights, gradients, buffers, modes and random state stay bit for bit.
-        inputs: a batch: a tensor, a tuple of arguments or a dict of keyword arguments. Two or more samples for BatchNorm.
+        inputs: a batch: a tensor, a tuple of arguments or a dict of keyword arguments. BatchNorm needs two samples.
 
     Returns:
         name -> `Invariance`, in model order, for every floating parameter that needs a gradient.

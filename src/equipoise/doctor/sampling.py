@@ -39,7 +39,7 @@ class StepSampler:
         self._tracked = tracked
         self._plan = (total_steps, steps_per_epoch)
         self.invariant = {} if batch is None else invariant_names(model, batch)
-        self._forecasts = Forecasts(self.invariant)
+        self._forecasts = Forecasts(self.invariant, {t.name for t in tracked if t.parameter.ndim > 1})
         self._group_of = {t.name: t.group for t in tracked}
         self._before: list[torch.Tensor] | None = None
         self._rates: list[list[float]] = [[] for _ in optimizer.param_groups]

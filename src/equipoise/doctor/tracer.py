@@ -1,9 +1,9 @@
 """The probe forward: run the model once on a fixed batch and let the forward probes look at attention, activations,
 blocks and output.
 
-Nothing of the training run changes: no gradients, evaluation mode restored afterwards, buffers replaced by copies for the
-call, random generators forked, hooks present only during the call. Attention is seen by intercepting
-`scaled_dot_product_attention` (and 4-D softmax) wherever the model calls it, activations by intercepting the functionals.
+Nothing of the training run changes: no gradients, modes restored afterwards, buffers replaced by copies for the call,
+random generators forked, hooks present only during the call. Attention is seen by intercepting
+`scaled_dot_product_attention` (and 4-D softmax) wherever the model calls it, activations by their functionals.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ from equipoise.doctor.described import describe_run, track
 from equipoise.doctor.probes.loss import loss as read_scalar
 from equipoise.doctor.sampling import ForwardSampler, StepSampler, batch_copy
 from equipoise.doctor.store import Exists, RunStore
+from equipoise.doctor.store_writer import StoreWriter
 from equipoise.doctor.tracer import Inputs
 
 MAX_PENDING = 256  # logged scalars that wait on an accelerator before one transfer
@@ -33,7 +34,7 @@ class Watch:
         self,
         model: nn.Module,
         optimizer: torch.optim.Optimizer,
-        store,
+        store: StoreWriter,
         *,
         every: int,
         steps: StepSampler,
@@ -201,12 +202,12 @@ def watch(
         model: the model that is trained.
         optimizer: a torch.optim.Optimizer (torch's or equipoise's), or a wrapper that keeps it as `.optimizer`.
         run_dir: folder of this run; made if absent.
-        every: optimizer steps between samples of norms, updates and rotations. Accumulated micro-batches and steps that a
-            GradScaler skips do not count.
+        every: optimizer steps between samples of norms, updates and rotations. Accumulated micro-batches, and steps
+            that a GradScaler skips, do not count.
         inputs: a fixed probe batch: a tensor, a tuple of arguments or a dict of keyword arguments of `model.forward`.
             Without it the probes of attention, logits, stream and dead units are silent.
         forward_every: optimizer steps between probe forwards; default 2 * every.
-        max_share: probe forwards are thinned out (doubling their interval) until they take at most this share of the time.
+        max_share: probe forwards are thinned out (interval doubled) until they take at most this share of the time.
         total_steps: planned optimizer steps, for the horizon of the decay.
         steps_per_epoch: optimizer steps per pass over the data, for time-scales in epochs.
         label: name of the run in reports; default the folder's name.

@@ -1,6 +1,6 @@
 """Largest absolute attention score before the softmax.
 
-Source: Wortsman et al., arXiv 2309.14322 section 3.1: about 50 is usual, from 1e3 the loss suffers, at 1e4 all runs diverged.
+Source: Wortsman et al., arXiv 2309.14322 section 3.1: 50 is usual, from 1e3 the loss suffers, at 1e4 all runs diverged.
 Rule: max |z_ij| over batch, heads and visible keys, scale included, for at most 64 query rows.
 """
 

@@ -1,7 +1,8 @@
 """Share of units of an activation that (almost) never fire on the probe batch.
 
 Source: Sokar et al., "The Dormant Neuron Phenomenon" (ReDo), arXiv 2302.12902; score as in the authors' code.
-Rule: s_i = E|h_i| / (mean_k E|h_k| + 1e-9); a unit is dormant when s_i <= 0.025. Units: axis 1 of [B, C, H, W], else the last.
+Rule: s_i = E|h_i| / (mean_k E|h_k| + 1e-9); a unit is dormant when s_i <= 0.025.
+Units: axis 1 of [B, C, H, W], else the last.
 """
 
 import torch

@@ -1,7 +1,8 @@
 """Angle between a parameter before and after the step, in radians.
 
 Source: arXiv 2305.17212 (angular update).
-Rule: r = <w, dw> / |w|, p = sqrt(|dw|^2 - r^2), theta = atan2(p, |w| + r). acos(cos) would have a floor of 3.5e-4 in fp32.
+Rule: r = <w, dw> / |w|, p = sqrt(|dw|^2 - r^2), theta = atan2(p, |w| + r). acos(cos) has a floor of 3.5e-4 in
+fp32.
 """
 
 import math

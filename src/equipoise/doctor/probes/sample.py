@@ -51,7 +51,7 @@ class AttentionView:
         return self.scores.isfinite().sum(-1)
 
     def head_entropy(self) -> torch.Tensor:
-        """Mean over rows with >= 8 visible keys of entropy / ln(visible), per head [H]; nan when there is no such row."""
+        """Mean of entropy / ln(visible) over rows with >= 8 visible keys, per head [H]; nan without such rows."""
         logs = self.scores.log_softmax(-1)
         entropy = -(logs.exp() * logs.masked_fill(logs.isneginf(), 0.0)).sum(-1)
         visible = self.visible()

@@ -1,6 +1,6 @@
 """RMS of the residual stream after each block: signal propagation over depth.
 
-Source: Brock et al., arXiv 2101.08692 (signal propagation plots); pre-norm stacks grow like sqrt(1 + 2 l) at initialization.
+Source: Brock et al., arXiv 2101.08692 (signal propagation plots); pre-norm stacks grow like sqrt(1 + 2 l) at init.
 Rule: rms(x_l) of the output of every block of the longest stack of modules of one type.
 """
 
