@@ -1,0 +1,113 @@
+"""Curves of one run-level metric, all runs in one chart."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from equipoise.report.chart import Chart, Json, axis, step_axis
+from equipoise.report.charts.logaxis import log_axis
+from equipoise.report.escape import label
+from equipoise.report.numbers import count, finites, listing, number
+from equipoise.report.palette import dash, series
+from equipoise.report.runs import Run
+from equipoise.report.thin import thin
+
+Curve = tuple[Run, list[int], list[float]]
+
+
+def curve_chart(runs: Sequence[Run], metric: str, title: str, unit: str, *, log: bool | None = None) -> Chart | None:
+    """All runs' curves of `metric`; None when no run has it.
+
+    Args:
+        runs: the runs of the page; runs of one arm share colour and legend entry.
+        metric: a run-level metric of the store.
+        title: the chart's title.
+        unit: what the vertical axis counts.
+        log: logarithmic vertical axis; None takes it when positive values span more than a factor of 30.
+    """
+    curves = [(run, *run.store.series(metric)) for run in runs]
+    curves = [(run, steps, values) for run, steps, values in curves if any(math.isfinite(v) for v in values)]
+    if not curves:
+        return None
+    summary = _summary(curves)
+    if len(curves) > 1 and _all_equal(curves):
+        summary = f"The same in all {len(curves)} runs. " + _summary(curves[:1])
+        traces = [_trace(curves[0], "all runs", shown=True, few=True) | {"line": {"color": "@ink", "width": 1.8}}]
+    else:
+        traces = _traces(curves)
+    height = log_axis(unit, _values(curves)) if _wants_log(curves, log) else axis(unit)
+    layout: Json = {"xaxis": step_axis(), "yaxis": height, "showlegend": len(traces) > 1}
+    return Chart(metric, title, summary, traces, layout, metrics=(metric,))
+
+
+def _traces(curves: list[Curve]) -> list[Json]:
+    seen: set[int] = set()
+    traces: list[Json] = []
+    for curve in curves:
+        arm = curve[0].arm
+        traces.append(_trace(curve, curve[0].arm_label, shown=arm not in seen, few=len(curves) <= 3))
+        seen.add(arm)
+    return traces
+
+
+def _trace(curve: Curve, name: str, *, shown: bool, few: bool) -> Json:
+    run, steps, values = curve
+    steps, values = thin(steps, values)
+    markers = len(steps) <= 30
+    return {
+        "type": "scatter",
+        "mode": "lines+markers" if markers else "lines",
+        "x": steps,
+        "y": finites(values),
+        "name": label(name),
+        "legendgroup": str(run.arm),
+        "showlegend": shown,
+        "line": {"color": series(run.arm), "width": 1.8 if few or markers else 1.2, "dash": dash(run.arm)},
+        "marker": {"size": 5, "color": series(run.arm)},
+        "opacity": 1 if few else 0.8,
+        "hovertemplate": f"{label(run.label)}<br>step %{{x}}: %{{y:.4g}}<extra></extra>",
+    }
+
+
+def _all_equal(curves: list[Curve]) -> bool:
+    first = curves[0][1:]
+    return all(curve[1:] == first for curve in curves[1:])
+
+
+def _values(curves: list[Curve]) -> list[float]:
+    return [v for _, _, values in curves for v in values if math.isfinite(v)]
+
+
+def _wants_log(curves: list[Curve], log: bool | None) -> bool:
+    numbers = _values(curves)
+    if log is not None:
+        return log and min(numbers) > 0
+    return min(numbers) > 0 and max(numbers) > 30 * min(numbers)
+
+
+def _summary(curves: list[Curve]) -> str:
+    """Start and end of each arm's first curve, and where a curve stopped being finite."""
+    firsts = {run.arm: (run, steps, values) for run, steps, values in reversed(curves)}
+    parts = [_ends(firsts[arm], named=len(curves) > 1) for arm in sorted(firsts)][:6]
+    broken = [_first_broken(c) for c in curves]
+    return ". ".join([*parts, *filter(None, broken)]) + "."
+
+
+def _ends(curve: Curve, *, named: bool) -> str:
+    run, _, values = curve
+    numbers = [v for v in values if math.isfinite(v)]
+    who = f"{run.label}: " if named else "From "
+    return f"{who}{number(numbers[0])} to {number(numbers[-1])}"
+
+
+def _first_broken(curve: Curve) -> str:
+    run, steps, values = curve
+    at = [s for s, v in zip(steps, values, strict=True) if not math.isfinite(v)]
+    return f"{run.label} is not finite at {_steps(at)}" if at else ""
+
+
+def _steps(steps: list[int]) -> str:
+    if len(steps) > 3:
+        return f"{count(len(steps))} steps from step {count(steps[0])} on"
+    return "step " + listing([count(s) for s in steps])

@@ -1,0 +1,175 @@
+"""Heat maps: one row per tensor or layer in model order, one column per sample."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from equipoise.report.chart import Chart, Json, step_axis
+from equipoise.report.escape import label, short_names
+from equipoise.report.numbers import count, finite, listing, number, plural
+from equipoise.report.runs import Run
+from equipoise.report.thin import Series, stride
+
+
+@dataclass(frozen=True)
+class HeatSpec:
+    """How a metric becomes a heat map.
+
+    Attributes:
+        metric: store metric, per tensor or layer.
+        title: what is shown.
+        transform: from a row's values to colour values.
+        scale: colour token, "@sequential" or "@diverging".
+        bar: title of the colour bar.
+        span: fixed colour range, None for the range of all runs shown (symmetric for a diverging scale).
+        powers: base of the colour bar's labels when colours are logarithms, None when they are plain values.
+    """
+
+    metric: str
+    title: str
+    transform: Callable[[list[float]], list[float]]
+    scale: str
+    bar: str
+    span: tuple[float, float] | None = None
+    powers: int | None = None
+
+
+def plain(values: list[float]) -> list[float]:
+    """The values themselves."""
+    return values
+
+
+def log10(values: list[float]) -> list[float]:
+    """Base-10 logarithm; NaN for what has none."""
+    return [math.log10(v) if v > 0 and math.isfinite(v) else math.nan for v in values]
+
+
+def log2_to_first(values: list[float]) -> list[float]:
+    """Base-2 logarithm of the ratio to the first positive, finite value."""
+    first = next((v for v in values if v > 0 and math.isfinite(v)), math.nan)
+    return [math.log2(v / first) if v > 0 and math.isfinite(v) else math.nan for v in values]
+
+
+@dataclass(frozen=True)
+class _Grid:
+    run: Run
+    names: list[str]
+    steps: list[int]
+    raw: list[list[float]]
+    colour: list[list[float]]
+    kept: int
+
+
+def heat_charts(runs: Sequence[Run], spec: HeatSpec) -> list[Chart]:
+    """A heat map of `spec.metric` for each run that has it, all on one colour range."""
+    grids = [_grid(run, table, spec) for run in runs if (table := run.store.table(spec.metric))]
+    grids = [g for g in grids if any(math.isfinite(v) for row in g.colour for v in row)]
+    span = spec.span or _span(grids, symmetric=spec.scale == "@diverging")
+    return [_chart(grid, spec, span) for grid in grids]
+
+
+def _grid(run: Run, table: dict[str, Series], spec: HeatSpec) -> _Grid:
+    steps = sorted({s for found, _ in table.values() for s in found})
+    kept = stride(len(steps), len(table))
+    shown = steps[::kept]
+    full = [_aligned(series, steps) for series in table.values()]
+    colour = [spec.transform(row)[::kept] for row in full]
+    return _Grid(run, list(table), shown, [row[::kept] for row in full], colour, kept)
+
+
+def _aligned(series: Series, steps: list[int]) -> list[float]:
+    known = dict(zip(*series, strict=True))
+    return [known.get(s, math.nan) for s in steps]
+
+
+def _span(grids: list[_Grid], *, symmetric: bool) -> tuple[float, float]:
+    values = [v for g in grids for row in g.colour for v in row if math.isfinite(v)] or [0.0]
+    low, high = min(values), max(values)
+    if symmetric:
+        edge = max(abs(low), abs(high), 0.05)
+        return -edge, edge
+    return (low, high) if high > low else (low - 0.5, low + 0.5)
+
+
+def _chart(grid: _Grid, spec: HeatSpec, span: tuple[float, float]) -> Chart:
+    names = [label(n) for n in short_names(grid.names)]
+    trace: Json = {
+        "type": "heatmap",
+        "x": grid.steps,
+        "y": names,
+        "z": [[finite(v, 4) for v in row] for row in grid.colour],
+        "customdata": [[finite(v, 4) for v in row] for row in grid.raw],
+        "colorscale": spec.scale,
+        "zmin": finite(span[0]),
+        "zmax": finite(span[1]),
+        "hoverongaps": False,
+        "hovertemplate": "%{y}<br>step %{x}: %{customdata:.4g}<extra></extra>",
+        "colorbar": _bar(spec, span),
+    }
+    rows: Json = {"type": "category", "autorange": "reversed", "automargin": True, "ticksuffix": " ", "showgrid": False}
+    layout: Json = {"xaxis": step_axis(), "yaxis": rows, "margin": {"l": 10, "r": 6, "t": 56, "b": 44}}
+    height = 130 + min(1100, max(60, round(len(names) * (17 if len(names) <= 40 else 12))))
+    key = f"{spec.metric}-{grid.run.arm}"
+    return Chart(key, grid.run.arm_label, _summary(grid, spec), [trace], layout, height, (spec.metric,), grid.run.arm)
+
+
+def _bar(spec: HeatSpec, span: tuple[float, float]) -> Json:
+    bar: Json = {
+        "orientation": "h", "x": 0, "xanchor": "left", "y": 1, "yanchor": "bottom", "len": 0.72, "thickness": 9,
+        "outlinewidth": 0, "title": {"text": spec.bar, "side": "top", "font": {"size": 11}}, "tickfont": {"size": 10},
+    }  # fmt: skip
+    if spec.powers:
+        ticks = _power_ticks(span, spec.powers)
+        bar |= {"tickvals": [finite(t) for t in ticks], "ticktext": [_power_text(t, spec.powers) for t in ticks]}
+    return bar
+
+
+def _power_ticks(span: tuple[float, float], base: int) -> list[float]:
+    """At most six even ticks inside the span: whole exponents, or fractions when the span is narrower than two."""
+    low, high = span
+    gap = next(g for g in (0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8, 16, 32, 1e9) if (high - low) / g <= 5)
+    gap = max(gap, 1.0) if base == 10 and high - low >= 1 else gap
+    first = math.ceil(low / gap)
+    return [gap * k for k in range(first, math.floor(high / gap) + 1)]
+
+
+def _power_text(exponent: float, base: int) -> str:
+    value = base**exponent
+    return f"×{number(value)}" if base == 2 else number(value, 2)
+
+
+def _summary(grid: _Grid, spec: HeatSpec) -> str:
+    size = f"{plural(len(grid.names), 'row')} in model order, {plural(len(grid.steps), 'sample')}"
+    if grid.kept > 1:
+        size += f" (one in {count(grid.kept)} shown)"
+    ends = [(name, last) for name, row in zip(grid.names, grid.raw, strict=True) if (last := _last(row)) is not None]
+    broken = [
+        n
+        for n, row in zip(grid.names, grid.raw, strict=True)
+        if any(not math.isfinite(v) for v in row if v is not None)
+    ]
+    words = f"{size}. {_extremes(grid, spec, ends)}"
+    return words + (f" Gaps in {listing(broken[:3])}: not measured or not finite there." if broken else "")
+
+
+def _extremes(grid: _Grid, spec: HeatSpec, ends: list[tuple[str, float]]) -> str:
+    if not ends:
+        return ""
+    if spec.powers == 2:
+        growth = [(n, 2**v) for n, row in zip(grid.names, grid.colour, strict=True) if (v := _last(row)) is not None]
+        (low, a), (high, b) = min(growth, key=_value), max(growth, key=_value)
+        return f"By the last sample: smallest {low} at ×{number(a)} of its first value, largest {high} at ×{number(b)}."
+    (low, a), (high, b) = min(ends, key=_value), max(ends, key=_value)
+    if a == b:
+        return f"At the last sample {number(a)} everywhere."
+    return f"At the last sample from {number(a)} ({low}) to {number(b)} ({high})."
+
+
+def _value(pair: tuple[str, float]) -> float:
+    return pair[1]
+
+
+def _last(row: list[float]) -> float | None:
+    return next((v for v in reversed(row) if math.isfinite(v)), None)
