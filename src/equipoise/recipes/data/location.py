@@ -36,9 +36,7 @@ def given_file(source: str, directory: str | Path | None, name: str) -> Path | N
     if folder is None:
         return None
     if not (folder / name).is_file():
-        raise DataError(
-            f"data source {source!r}: no file {name!r} in {str(folder)!r}. Put it there."
-        )
+        raise DataError(f"data source {source!r}: no file {name!r} in {str(folder)!r}. Put it there.")
     return folder / name
 
 

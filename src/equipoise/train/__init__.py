@@ -1,0 +1,25 @@
+"""The small trainer: fit a recipe in a run folder, compare recipes over seeds, and say how sure the difference is."""
+
+from equipoise.train.comparison import Comparison, compare
+from equipoise.train.evaluate import HeldOut, evaluate
+from equipoise.train.folder import RunResult
+from equipoise.train.intervals import Interval, PairedDifference, interval, paired_difference
+from equipoise.train.progress import PlainLines, Progress, Silent, choose_progress
+from equipoise.train.trainer import fit
+
+__all__ = [
+    "Comparison",
+    "HeldOut",
+    "Interval",
+    "PairedDifference",
+    "PlainLines",
+    "Progress",
+    "RunResult",
+    "Silent",
+    "choose_progress",
+    "compare",
+    "evaluate",
+    "fit",
+    "interval",
+    "paired_difference",
+]
