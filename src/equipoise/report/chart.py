@@ -39,22 +39,37 @@ class Chart:
 
 
 @dataclass(frozen=True)
+class ColourKey:
+    """What the colours of a group of heat maps mean: scale, title, ticks as (per cent of its length, text)."""
+
+    scale: str
+    title: str
+    ticks: tuple[tuple[float, str], ...]
+
+
+@dataclass(frozen=True)
 class Group:
-    """Charts that stand side by side under one heading ("" for none): one quantity, arm by arm."""
+    """Charts that stand side by side under one heading ("" for none): one quantity, arm by arm; `note` is their key."""
 
     title: str
     charts: tuple[Chart, ...]
+    note: str = ""
+    key: ColourKey | None = None
 
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page: paragraphs, groups of charts, and a sentence for everything that could not be shown."""
+    """A part of the page: paragraphs, groups of charts, a sentence for all that could not be shown.
+
+    `legend`: whether its charts use the arms' colours.
+    """
 
     anchor: str
     title: str
     lead: tuple[str, ...] = ()
     groups: tuple[Group, ...] = ()
     gaps: tuple[str, ...] = ()
+    legend: bool = True
 
     @property
     def charts(self) -> tuple[Chart, ...]:
@@ -84,8 +99,7 @@ def theme(scheme: Scheme) -> Json:
         "xaxis": {**both, "showgrid": False, "showline": True},
         "yaxis": both,
         "hoverlabel": {"font": {"family": FONT, "size": 12}, "align": "left", "namelength": -1},
-        "legend": {"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom", "font": {"size": 12}},
-        "margin": {"l": 56, "r": 14, "t": 34, "b": 46},
-        "showlegend": False,
+        "margin": {"l": 56, "r": 14, "t": 12, "b": 46},
+        "showlegend": False,  # the page has one key per section; plotly's own takes half of a phone's chart
     }
     return {"layout": layout}

@@ -14,7 +14,7 @@ from equipoise.report.comparison import Comparison
 from equipoise.report.escape import script_json, visible
 from equipoise.report.findings import Diagnoses, chart_links, link_for
 from equipoise.report.numbers import count, fixed, p_value, places_for, plural, share, signed
-from equipoise.report.palette import COLOURS
+from equipoise.report.palette import COLOURS, css
 from equipoise.report.runs import Run
 from equipoise.report.sections import chart_sections
 from equipoise.report.verdict import metric_words, shown_direction, verdict
@@ -58,7 +58,7 @@ def render(runs: Sequence[Run], diagnoses: Diagnoses, comparison: Comparison | N
         policy=scripts.policy(),
         plotly_packed=_markup(scripts.plotly_packed()),
         script=_markup(scripts.own_script()),
-        style=_markup((scripts.TEMPLATES / "style.css").read_text(encoding="utf-8")),
+        style=_markup(css() + (scripts.TEMPLATES / "style.css").read_text(encoding="utf-8")),
         figures=_markup(script_json(_figures(charts))),
     )
 

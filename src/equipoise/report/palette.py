@@ -77,6 +77,17 @@ def symbol(arm: int) -> str:
     return SYMBOLS[arm % len(SYMBOLS)]
 
 
+def css() -> str:
+    """The same colours as CSS variables, for both schemes; print is always light."""
+    light, dark = (" ".join(map(_variable, c, c.values())) for c in (COLOURS["light"], COLOURS["dark"]))
+    return f":root {{ {light} }}\n@media screen and (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}\n"
+
+
+def _variable(token: str, colour: Colour) -> str:
+    value = colour if isinstance(colour, str) else f"linear-gradient(to right, {', '.join(c for _, c in colour)})"
+    return f"--{token[1:]}: {value};"
+
+
 def resolve(value: object, scheme: Scheme) -> object:
     """A figure with its tokens replaced by colours; the page does the same in the reader's browser.
 

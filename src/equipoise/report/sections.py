@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from equipoise.report.chart import Chart, Group, Section
 from equipoise.report.charts.curves import curve_chart
-from equipoise.report.charts.heatmap import HeatSpec, heat_charts, log2_to_first, log10, plain
+from equipoise.report.charts.heatmap import HeatSpec, heat_group, log2_to_first, log10, plain
 from equipoise.report.charts.predicted import (
     ROTATION,
     WEIGHT_NORM,
@@ -39,9 +39,9 @@ _QUIET = {"eps_underflow": "no element of any tensor fell below eps", "dead_unit
 _LOG = "it is logged by the training loop: watch.log({0}=...)"
 _INPUTS = "the watch needs inputs=, a probe batch, for it"
 _BALANCE = (
-    "For a scale-invariant weight, decay pulls the norm down and the updates push it up until both balance. Theory gives "
-    "the norm and the rotation per step at that balance in closed form. It holds for scale-invariant weights; rows marked "
-    "* were tested and are not: there it is orientation only."
+    "For a scale-invariant weight, decay pulls the norm down and the updates push it up until both balance. "
+    "Theory gives the norm and the rotation per step at that balance in closed form. "
+    "It holds for scale-invariant weights; rows marked * were tested and are not: there it is orientation only."
 )
 _UNPREDICTED = "the optimizer has no decay, or is one for which there is no closed form"
 _NEEDS = {
@@ -103,7 +103,10 @@ def _predictions(shown: Sequence[Run]) -> Section:
         gaps.append(
             "No decay time-scale: it exists for decoupled decay (AdamW, Lion) with weight_decay and lr above zero."
         )
-    ordered = (*_one([scale]), *groups)
+    ordered = (
+        *_one([scale], note="Dot: length of the run. Bar: time-scale of its decay, 1 / (lr × weight decay)."),
+        *groups,
+    )
     return Section("predicted", "Measured beside predicted", (_BALANCE,) if groups else (), ordered, tuple(gaps))
 
 
@@ -112,7 +115,10 @@ def _settled(shown: Sequence[Run], quantity: Quantity) -> list[Group]:
     source = next((run for run in shown if matches(run, quantity)), None)
     names = chosen(source, quantity) if source else []
     courses = _present(course_chart(shown, quantity, name, i) for i, name in enumerate(names))
-    groups = Group(f"{quantity.title}, every tensor", overview), Group(f"{quantity.title} over time", courses)
+    groups = (
+        Group(f"{quantity.title}, every tensor", overview, "Circle: first samples. Dot: last samples. Bar: predicted."),
+        Group(f"{quantity.title} over time", courses, "Solid: measured. Dashed: predicted equilibrium."),
+    )
     return [g for g in groups if g.charts]
 
 
@@ -126,14 +132,16 @@ def _tensors(shown: Sequence[Run], runs: Sequence[Run]) -> Section:
         lead.append(f"Shown: the first run of each arm ({listing([run.label for run in shown])}).")
     if left > 0:
         lead.append(f"{plural(left, 'more arm')} not drawn here; give fewer runs to see them.")
-    return Section("tensors", "Every tensor over time", (" ".join(lead),) if groups else (), groups, gaps)
+    return Section("tensors", "Every tensor over time", (" ".join(lead),) if groups else (), groups, gaps, legend=False)
 
 
 def _layers(shown: Sequence[Run]) -> Section:
     groups, gaps = _heat(shown, _ATTENTION)
     stream = profile_chart(shown, "stream_rms", "Residual stream by depth", "rms of activations")
     gaps = gaps if stream else (*gaps, *_missing(["stream_rms"]))
-    return Section("layers", "Layers", (), (*_one([stream]), *groups), gaps)
+    return Section(
+        "layers", "Layers", (), (*_one([stream], note="Dotted: first sample. Solid: last sample."), *groups), gaps
+    )
 
 
 def _logits(shown: Sequence[Run]) -> Section:
@@ -156,9 +164,11 @@ def _heat(shown: Sequence[Run], specs: Sequence[HeatSpec]) -> tuple[tuple[Group,
         if spec.metric in _QUIET and _all_zero(shown, spec.metric):
             quiet.append(f"{spec.title}: {_QUIET[spec.metric]}.")
             continue
-        made = heat_charts(shown, spec)
-        groups += [Group(spec.title, tuple(made))] if made else []
-        missing += [] if made else [spec.metric]
+        group = heat_group(shown, spec)
+        if group is None:
+            missing.append(spec.metric)
+        else:
+            groups.append(group)
     return tuple(groups), (*quiet, *_missing(missing))
 
 
@@ -171,10 +181,10 @@ def _present(charts: Iterable[Chart | None]) -> tuple[Chart, ...]:
     return tuple(c for c in charts if c is not None)
 
 
-def _one(charts: Iterable[Chart | None]) -> tuple[Group, ...]:
+def _one(charts: Iterable[Chart | None], *, note: str = "") -> tuple[Group, ...]:
     """The charts that exist as one group without a heading; no group when none does."""
     present = _present(charts)
-    return (Group("", present),) if present else ()
+    return (Group("", present, note),) if present else ()
 
 
 def _missing(metrics: Sequence[str]) -> tuple[str, ...]:

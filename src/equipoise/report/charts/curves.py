@@ -20,7 +20,7 @@ def curve_chart(runs: Sequence[Run], metric: str, title: str, unit: str, *, log:
     """All runs' curves of `metric`; None when no run has it.
 
     Args:
-        runs: the runs of the page; runs of one arm share colour and legend entry.
+        runs: the runs of the page; runs of one arm share a colour.
         metric: a run-level metric of the store.
         title: the chart's title.
         unit: what the vertical axis counts.
@@ -33,25 +33,15 @@ def curve_chart(runs: Sequence[Run], metric: str, title: str, unit: str, *, log:
     summary = _summary(curves)
     if len(curves) > 1 and _all_equal(curves):
         summary = f"The same in all {len(curves)} runs. " + _summary(curves[:1])
-        traces = [_trace(curves[0], "all runs", shown=True, few=True) | {"line": {"color": "@ink", "width": 1.8}}]
+        traces = [_trace(curves[0], few=True) | {"line": {"color": "@ink", "width": 1.8}}]
     else:
-        traces = _traces(curves)
+        traces = [_trace(c, few=len(curves) <= 3) for c in curves]
     height = log_axis(unit, _values(curves)) if _wants_log(curves, log) else axis(unit)
-    layout: Json = {"xaxis": step_axis(), "yaxis": height, "showlegend": len(traces) > 1}
+    layout: Json = {"xaxis": step_axis(), "yaxis": height}
     return Chart(metric, title, summary, traces, layout, metrics=(metric,))
 
 
-def _traces(curves: list[Curve]) -> list[Json]:
-    seen: set[int] = set()
-    traces: list[Json] = []
-    for curve in curves:
-        arm = curve[0].arm
-        traces.append(_trace(curve, curve[0].arm_label, shown=arm not in seen, few=len(curves) <= 3))
-        seen.add(arm)
-    return traces
-
-
-def _trace(curve: Curve, name: str, *, shown: bool, few: bool) -> Json:
+def _trace(curve: Curve, *, few: bool) -> Json:
     run, steps, values = curve
     steps, values = thin(steps, values)
     markers = len(steps) <= 30
@@ -60,9 +50,7 @@ def _trace(curve: Curve, name: str, *, shown: bool, few: bool) -> Json:
         "mode": "lines+markers" if markers else "lines",
         "x": steps,
         "y": finites(values),
-        "name": label(name),
-        "legendgroup": str(run.arm),
-        "showlegend": shown,
+        "name": label(run.arm_label),
         "line": {"color": series(run.arm), "width": 1.8 if few or markers else 1.2, "dash": dash(run.arm)},
         "marker": {"size": 5, "color": series(run.arm)},
         "opacity": 1 if few else 0.8,

@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from equipoise.report.chart import Chart, Json, step_axis
+from equipoise.report.chart import Chart, ColourKey, Group, Json, step_axis
+from equipoise.report.charts.logaxis import linear_ticks, log_ticks
 from equipoise.report.escape import label, short_names
 from equipoise.report.numbers import count, finite, listing, number, plural
 from equipoise.report.runs import Run
@@ -22,9 +23,9 @@ class HeatSpec:
         title: what is shown.
         transform: from a row's values to colour values.
         scale: colour token, "@sequential" or "@diverging".
-        bar: title of the colour bar.
+        bar: what the colours count.
         span: fixed colour range, None for the range of all runs shown (symmetric for a diverging scale).
-        powers: base of the colour bar's labels when colours are logarithms, None when they are plain values.
+        powers: base of the logarithm that `transform` takes, None when it takes none.
     """
 
     metric: str
@@ -62,12 +63,15 @@ class _Grid:
     kept: int
 
 
-def heat_charts(runs: Sequence[Run], spec: HeatSpec) -> list[Chart]:
-    """A heat map of `spec.metric` for each run that has it, all on one colour range."""
+def heat_group(runs: Sequence[Run], spec: HeatSpec) -> Group | None:
+    """A heat map of `spec.metric` for each run that has it, on one colour range with one key; None when none has."""
     grids = [_grid(run, table, spec) for run in runs if (table := run.store.table(spec.metric))]
     grids = [g for g in grids if any(math.isfinite(v) for row in g.colour for v in row)]
+    if not grids:
+        return None
     span = spec.span or _span(grids, symmetric=spec.scale == "@diverging")
-    return [_chart(grid, spec, span) for grid in grids]
+    charts = tuple(_chart(grid, spec, span) for grid in grids)
+    return Group(spec.title, charts, key=_key(spec, span))
 
 
 def _grid(run: Run, table: dict[str, Series], spec: HeatSpec) -> _Grid:
@@ -106,38 +110,27 @@ def _chart(grid: _Grid, spec: HeatSpec, span: tuple[float, float]) -> Chart:
         "zmax": finite(span[1]),
         "hoverongaps": False,
         "hovertemplate": "%{y}<br>step %{x}: %{customdata:.4g}<extra></extra>",
-        "colorbar": _bar(spec, span),
+        "showscale": False,
     }
     rows: Json = {"type": "category", "autorange": "reversed", "automargin": True, "ticksuffix": " ", "showgrid": False}
-    layout: Json = {"xaxis": step_axis(), "yaxis": rows, "margin": {"l": 10, "r": 6, "t": 56, "b": 44}}
-    height = 130 + min(1100, max(60, round(len(names) * (17 if len(names) <= 40 else 12))))
+    layout: Json = {"xaxis": step_axis(), "yaxis": rows, "margin": {"l": 10, "r": 6, "t": 8, "b": 44}}
+    height = 70 + min(1100, max(60, round(len(names) * (17 if len(names) <= 40 else 12))))
     key = f"{spec.metric}-{grid.run.arm}"
     return Chart(key, grid.run.arm_label, _summary(grid, spec), [trace], layout, height, (spec.metric,), grid.run.arm)
 
 
-def _bar(spec: HeatSpec, span: tuple[float, float]) -> Json:
-    bar: Json = {
-        "orientation": "h", "x": 0, "xanchor": "left", "y": 1, "yanchor": "bottom", "len": 0.72, "thickness": 9,
-        "outlinewidth": 0, "title": {"text": spec.bar, "side": "top", "font": {"size": 11}}, "tickfont": {"size": 10},
-    }  # fmt: skip
-    if spec.powers:
-        ticks = _power_ticks(span, spec.powers)
-        bar |= {"tickvals": [finite(t) for t in ticks], "ticktext": [_power_text(t, spec.powers) for t in ticks]}
-    return bar
-
-
-def _power_ticks(span: tuple[float, float], base: int) -> list[float]:
-    """At most six even ticks inside the span: whole exponents, or fractions when the span is narrower than two."""
+def _key(spec: HeatSpec, span: tuple[float, float]) -> ColourKey:
     low, high = span
-    gap = next(g for g in (0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8, 16, 32, 1e9) if (high - low) / g <= 5)
-    gap = max(gap, 1.0) if base == 10 and high - low >= 1 else gap
-    first = math.ceil(low / gap)
-    return [gap * k for k in range(first, math.floor(high / gap) + 1)]
-
-
-def _power_text(exponent: float, base: int) -> str:
-    value = base**exponent
-    return f"×{number(value)}" if base == 2 else number(value, 2)
+    if spec.powers:
+        values = log_ticks(spec.powers**low, spec.powers**high)
+        places = [math.log(v, spec.powers) for v in values]
+    else:
+        values = places = linear_ticks(low, high)
+    sign = "×" if spec.powers == 2 else ""
+    ticks = [
+        (round(100 * (p - low) / (high - low), 2), f"{sign}{number(v)}") for p, v in zip(places, values, strict=True)
+    ]
+    return ColourKey(spec.scale.removeprefix("@"), spec.bar, tuple(ticks))
 
 
 def _summary(grid: _Grid, spec: HeatSpec) -> str:

@@ -98,8 +98,7 @@ def _settled(run: Run, quantity: Quantity, found: list[Match], scale: Json) -> C
     layout: Json = {
         "xaxis": scale,
         "yaxis": rows_axis,
-        "showlegend": True,
-        "margin": {"l": 10, "r": 14, "t": 40, "b": 46},
+        "margin": {"l": 10, "r": 14, "t": 10, "b": 46},
     }
     height = 130 + min(1000, 20 * len(found) + 20)
     key = f"settled-{quantity.metric}-{run.arm}"
@@ -121,7 +120,6 @@ def _way(found: list[Match], rows: list[str]) -> Json:
         "x": xs,
         "y": ys,
         "line": line,
-        "showlegend": False,
         "hoverinfo": "skip",
     }
 
@@ -164,8 +162,8 @@ def course_chart(runs: Sequence[Run], quantity: Quantity, tensor: str, index: in
     if not traces:
         return None
     values = [v for t in traces for v in _ys(t)]
-    layout: Json = {"xaxis": step_axis(), "yaxis": log_axis(quantity.unit, values), "showlegend": len(runs) > 1}
-    summary = "Solid: measured. Dashed: predicted equilibrium. " + _last_words(runs, quantity, tensor)
+    layout: Json = {"xaxis": step_axis(), "yaxis": log_axis(quantity.unit, values)}
+    summary = _last_words(runs, quantity, tensor)
     title = short(tensor, 48)
     return Chart(f"course-{quantity.metric}-{index}", title, summary, traces, layout, metrics=(quantity.predicted,))
 
@@ -179,8 +177,6 @@ def _line(run: Run, metric: str, tensor: str, what: str) -> Json:
         "x": steps,
         "y": finites(values),
         "name": label(run.arm_label),
-        "legendgroup": str(run.arm),
-        "showlegend": not predicted,
         "line": {"color": series(run.arm), "width": 1.5 if predicted else 2, "dash": "dash" if predicted else "solid"},
         "hovertemplate": f"{label(run.arm_label)}, {what}<br>step %{{x}}: %{{y:.4g}}<extra></extra>",
     }

@@ -22,8 +22,8 @@ def profile_chart(runs: Sequence[Run], metric: str, title: str, unit: str) -> Ch
     layers = max((list(table) for _, table in found), key=len)
     ticks: Json = {"tickvals": list(range(len(layers))), "ticktext": [label(n) for n in short_names(layers, 18)]}
     depth = axis("layer, input to output", **(ticks if len(layers) <= 16 else {}))
-    layout: Json = {"xaxis": depth, "yaxis": axis(unit, rangemode="tozero"), "showlegend": True}
-    summary = "Dotted: first sample. Solid: last sample. " + ". ".join(_words(run, table) for run, table in found) + "."
+    layout: Json = {"xaxis": depth, "yaxis": axis(unit, rangemode="tozero")}
+    summary = ". ".join(_words(run, table) for run, table in found) + "."
     return Chart(f"profile-{metric}", title, summary, traces, layout, metrics=(metric,))
 
 
@@ -36,8 +36,6 @@ def _line(run: Run, table: dict[str, Series], *, last: bool) -> Json:
         "x": list(range(len(values))),
         "y": finites(values),
         "name": label(run.arm_label),
-        "legendgroup": str(run.arm),
-        "showlegend": last,
         "line": {"color": series(run.arm), "width": 2 if last else 1.3, "dash": "solid" if last else "dot"},
         "marker": {"size": 6 if last else 4, "color": series(run.arm), "symbol": symbol(run.arm)},
         "hovertemplate": f"{label(run.arm_label)}, {when}<br>layer %{{x}}: %{{y:.4g}}<extra></extra>",

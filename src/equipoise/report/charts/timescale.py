@@ -74,8 +74,7 @@ def timescale_chart(runs: Sequence[Run]) -> Chart | None:
     layout: Json = {
         "xaxis": steps,
         "yaxis": rows_axis,
-        "showlegend": True,
-        "margin": {"l": 10, "r": 14, "t": 40, "b": 46},
+        "margin": {"l": 10, "r": 14, "t": 10, "b": 46},
     }
     summary = ". ".join(s.words for s in spans) + "."
     return Chart(
