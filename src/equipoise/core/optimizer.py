@@ -1,0 +1,277 @@
+"""Optimizer: the one torch.optim.Optimizer of the library. It runs chains over parameters; it holds no maths."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from inspect import signature
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from equipoise._errors import ArgumentError, near
+from equipoise.core import describe
+from equipoise.core import groups as grouping
+from equipoise.core import state_dict as loading
+from equipoise.core.chain import Chain, complete
+from equipoise.core.checks import check_choice
+from equipoise.core.hyper import Schedules, peak_lr
+from equipoise.core.numerics import SUPPORTED, real_view
+from equipoise.core.plan import Entry, RunnerChoice
+from equipoise.core.roles import clean_name
+from equipoise.core.runner_choice import RUNNERS, choose, read_switches
+from equipoise.core.schedule import Schedule
+from equipoise.core.select import Match
+from equipoise.core.stepper import Stepper
+
+Chains = Chain | Mapping[Match, Chain]
+
+
+class Optimizer(torch.optim.Optimizer):
+    """Run a chain of stages over the parameters of a model.
+
+    Args:
+        params: a model (names, roles and decay groups are worked out and printed), or whatever torch.optim takes:
+            parameters, named parameters, or groups with their own values.
+        chain: the chain; with a model also a mapping {role, regex or predicate: chain}, first match wins.
+        runner: "auto" (fused from 5 M parameters up, else blocked), "fused", "blocked" or "reference".
+        rules: with a model, group options by role, regex or predicate, ahead of the default rule, which takes decay off
+            norm gains, biases and other vectors: `rules={"embedding": {"weight_decay": 0.0}}`.
+        roles: with a model, parameter name -> role word, for what detection gets wrong.
+        peak_lr: learning rate that laws measure against; by default a scheduler's or the constructor's.
+        state_dtype: dtype of new state tensors; the parameter's own by default.
+        maximize: step up the gradient.
+        verbose: print who gets what; by default only when a model is given.
+        factory, defaults: used by the ready optimizers: the function that makes a group's chain, and its values.
+        switches: torch's foreach, fused, capturable, differentiable: accepted or refused by name.
+
+    Raises:
+        ArgumentError, ChainError, SelectionError: naming the argument, the value and the cure.
+    """
+
+    def __init__(
+        self,
+        params: grouping.Given,
+        chain: Chains | None = None,
+        *,
+        runner: str = "auto",
+        rules: grouping.Overrides | None = None,
+        roles: Mapping[str, str] | None = None,
+        peak_lr: float | None = None,
+        state_dtype: torch.dtype | None = None,
+        maximize: bool = False,
+        verbose: bool | None = None,
+        factory: Callable[..., Chain] | None = None,
+        defaults: Mapping[str, Any] | None = None,
+        **switches: object,
+    ) -> None:
+        check_choice("runner", runner, RUNNERS)
+        self._asked = read_switches(switches, runner)
+        self._factory, self._state_dtype = factory, state_dtype
+        self._given_chain = None if factory or isinstance(chain, Mapping) else _as_chain(chain)
+        self._chains: list[Chain] = []
+        self._signatures: list[object] = []
+        self._schedules: list[Schedules] = []
+        self._names: dict[int, str] = {}
+        self._choice: RunnerChoice | None = None
+        self._stepper: Stepper | None = None
+        self._roles, groups, self._role_chains = grouping.groups_of(params, chain, rules, roles)
+        base = defaults if defaults is not None else self._given_chain.hyper if self._given_chain else {}
+        super().__init__(groups, {"lr": None, **base, "peak_lr": peak_lr, "maximize": maximize})
+        if verbose or (verbose is None and isinstance(params, nn.Module)):
+            print(self.summary(), file=sys.stderr)
+
+    # ---- groups and their chains ----------------------------------------------------------------------------------
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add parameters later; keys that the group lacks take the optimizer's defaults."""
+        index = len(self.param_groups)
+        own = self._role_chains[index] if index < len(self._role_chains) else None
+        super().add_param_group({**(own.hyper if own else {}), **grouping.unpack(param_group)})
+        group = self.param_groups[-1]
+        try:
+            self._enroll(group, own)
+        except Exception:
+            del self.param_groups[index:], self._schedules[index:], self._chains[index:], self._signatures[index:]
+            raise
+        self._stepper = None
+
+    def _enroll(self, group: dict[str, Any], own: Chain | None) -> None:
+        if group.get("lr") is None:
+            raise ArgumentError("lr", None, "a learning rate", "Give it to the chain, or as a key of the param group.")
+        self._schedules.append(Schedules(group))
+        group.setdefault("constructor_lr", float(group["lr"]))
+        chain = complete(own) if own is not None else self._chain_of(group)
+        self._chains.append(chain)
+        self._signatures.append(_signature(group))
+        _check_parameters(group, chain)
+        if chain.needs_peak_lr and not peak_lr(group):
+            raise ArgumentError(
+                "peak_lr", peak_lr(group), "a positive learning rate", "Pass peak_lr=; it scales the decay."
+            )
+        names = group.get("param_names") or [
+            f"group{len(self.param_groups) - 1}.{i}" for i in range(len(group["params"]))
+        ]
+        self._names |= {id(p): clean_name(name) for p, name in zip(group["params"], names, strict=True)}
+
+    def _chain_of(self, group: dict[str, Any]) -> Chain:
+        if self._factory is None:
+            if self._given_chain is None:
+                raise ArgumentError(
+                    "param group", "no chain", "one chain for all groups", "Make a new Optimizer for it."
+                )
+            return self._given_chain
+        values = {key: value for key, value in group.items() if key in signature(self._factory).parameters}
+        if "betas" in group:
+            values["beta1"], values["beta2"] = group["betas"]
+        return complete(self._factory(**values))
+
+    def _follow_groups(self) -> None:
+        """Rebuild a group's chain when a value that decides its structure was changed."""
+        for i, group in enumerate(self.param_groups):
+            now = _signature(group)
+            if now != self._signatures[i]:
+                self._signatures[i] = now
+                made = self._chain_of(group) if self._factory is not None else self._chains[i]
+                if made != self._chains[i]:
+                    self._chains[i], self._stepper = made, None
+
+    # ---- what it is -----------------------------------------------------------------------------------------------
+
+    @property
+    def method(self) -> str:
+        """The public name of the method: "adamw", "sgd", ...; "chain" when composed by hand, "mixed" for several."""
+        names = {chain.name for chain in self._chains}
+        return names.pop() if len(names) == 1 else "mixed"
+
+    @property
+    def runner(self) -> RunnerChoice:
+        """The runner and why; decided on first use."""
+        if self._choice is None:
+            numel = sum(p.numel() for group in self.param_groups for p in group["params"])
+            device = next((p.device for group in self.param_groups for p in group["params"]), torch.device("cpu"))
+            self._choice = choose(self._asked, numel, device)
+        return self._choice
+
+    def group_chain(self, group: dict[str, Any]) -> Chain:
+        """The chain that steps a param group."""
+        for own, chain in zip(self.param_groups, self._chains, strict=True):
+            if own is group:
+                return chain
+        raise ArgumentError("group", "a dict that is not in param_groups", "one of optimizer.param_groups")
+
+    def recipe(self) -> str:
+        """Every group's chain in words, with its hyper-parameters."""
+        return describe.recipe_text(self.param_groups, self._chains)
+
+    def plan(self) -> str:
+        """One line per parameter: shape, role, group, lr, decay and the runner that steps it."""
+        return describe.plan_table(self._entries(), self.param_groups, self.runner)
+
+    def summary(self) -> str:
+        """One line per role and group: who gets what."""
+        return describe.summary_table(self._entries(), self.param_groups, self.runner)
+
+    def state_of(self, name: str) -> dict[str, dict[str, Tensor]]:
+        """A parameter's state by part: `state_of("head.weight")["adam"]["exp_avg"]`. The tensors are the live ones."""
+        entries = {entry.name: entry for entry in self._entries()}
+        entry = entries.get(clean_name(name))
+        if entry is None:
+            raise ArgumentError("parameter name", name, "the name of a parameter", near(name, list(entries)))
+        nested: dict[str, dict[str, Tensor]] = {}
+        for part, key, spec in entry.chain.state_keys():
+            if key in self.state.get(entry.parameter, {}):
+                nested.setdefault(part, {})[spec.name] = self.state[entry.parameter][key]
+        return nested
+
+    def _entries(self) -> list[Entry]:
+        return [
+            Entry(self._names[id(p)], p, g, self._roles.get(id(p), "-"), chain)
+            for g, (group, chain) in enumerate(zip(self.param_groups, self._chains, strict=True))
+            for p in group["params"]
+        ]
+
+    # ---- stepping -------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+        """One step for every parameter that has a gradient. A closure is called first, with gradients on."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        self._step()
+        return loss
+
+    @torch.compiler.disable
+    def _step(self) -> None:
+        self._follow_groups()
+        for schedules, group in zip(self._schedules, self.param_groups, strict=True):
+            schedules.advance(group)
+        if self._stepper is None:
+            self._stepper = Stepper(self._entries(), self.param_groups, self.state, self.runner, self._state_dtype)
+        self._stepper.step()
+
+    # ---- saving and loading ---------------------------------------------------------------------------------------
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load torch's format: our own checkpoints and those of the torch.optim namesake.
+
+        Parameters are matched by name when both sides have names, else by order. State keeps its saved dtype. Nothing
+        is changed when the checkpoint does not fit.
+
+        Raises:
+            StateError: names, counts, shapes or state tensors that do not fit; the message names them.
+        """
+        state_dict = dict(state_dict)
+        for hook in self._optimizer_load_state_dict_pre_hooks.values():
+            state_dict = hook(self, state_dict) or state_dict
+        loaded = loading.read(state_dict, self._entries(), self.param_groups)
+        for group, values in zip(self.param_groups, loaded.options, strict=True):
+            group.update(values)
+        self.state.clear()
+        self.state.update(loaded.state)
+        self._stepper = None
+        for hook in self._optimizer_load_state_dict_post_hooks.values():
+            hook(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but the plans: they hold views and compiled kernels, and are made again on the next step."""
+        return {**self.__dict__, "_stepper": None, "_names": list(self._by_parameter(self._names)),
+                "_roles": list(self._by_parameter(self._roles))}  # fmt: skip
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._names = self._by_id(state["_names"])
+        self._roles = self._by_id(state["_roles"])
+
+    def _by_parameter(self, words: dict[int, str]) -> list[str | None]:
+        return [words.get(id(p)) for group in self.param_groups for p in group["params"]]
+
+    def _by_id(self, words: list[str | None]) -> dict[int, str]:
+        parameters = [p for group in self.param_groups for p in group["params"]]
+        return {id(p): word for p, word in zip(parameters, words, strict=True) if word is not None}
+
+
+def _as_chain(chain: object) -> Chain:
+    if not isinstance(chain, Chain):
+        raise ArgumentError("chain", chain, "a Chain", "Call the factory: optim.adamw(lr=1e-3), not optim.adamw.")
+    return complete(chain)
+
+
+def _signature(group: Mapping[str, Any]) -> object:
+    """What of a group's values may change its chain: words and switches as they are, numbers by being zero or not."""
+    return tuple((k, v if isinstance(v, str | bool) else bool(v)) for k, v in group.items() if _decides(v))
+
+
+def _decides(value: object) -> bool:
+    return value is None or isinstance(value, str | bool | int | float | Schedule)
+
+
+def _check_parameters(group: Mapping[str, Any], chain: Chain) -> None:
+    for p in group["params"]:
+        if real_view(p.detach()).dtype not in SUPPORTED:
+            raise ArgumentError("parameter dtype", p.dtype, "float32, float64, bfloat16, float16 or a complex dtype")
+        if p.is_complex() and chain.reduces:
+            raise ArgumentError("complex parameter", tuple(p.shape), "a chain without reductions", "Use AdamW or SGD.")

@@ -1,0 +1,115 @@
+"""Loading optimizer state: torch's own format, matched by names or by order, with dtypes preserved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from equipoise._errors import StateError
+from equipoise.core.plan import Entry
+from equipoise.core.roles import clean_name
+
+# Switches of torch's own implementations and bookkeeping of groups: they say nothing about the maths.
+_SKIPPED = ("params", "param_names", "foreach", "fused", "capturable", "differentiable", "decoupled_weight_decay")
+
+Groups = Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A checkpoint that fits: options for each group and state for each parameter."""
+
+    options: list[dict[str, Any]]
+    state: dict[Tensor, dict[str, Tensor]]
+
+
+def read(state_dict: Mapping[str, Any], entries: Sequence[Entry], groups: Groups) -> Loaded:
+    """Check a whole state dict against an optimizer before anything is written.
+
+    Raises:
+        StateError: names, counts, shapes or state tensors that do not fit.
+    """
+    saved = state_dict["param_groups"]
+    ids = _match(saved, entries, named=all("param_names" in group for group in groups))
+    by_group: list[list[int]] = [[] for _ in groups]
+    for entry, saved_id in zip(entries, ids, strict=True):
+        by_group[entry.group].append(saved_id)
+    options = [_options(saved, set(members), i) for i, members in enumerate(by_group)]
+    state = {}
+    for entry, saved_id in zip(entries, ids, strict=True):
+        converted = _convert(entry, state_dict["state"].get(saved_id, {}))
+        if converted:
+            state[entry.parameter] = converted
+    return Loaded(options, state)
+
+
+def _match(saved: Groups, entries: Sequence[Entry], *, named: bool) -> list[int]:
+    """The saved id of each entry: by parameter names when both sides have them, else by order."""
+    ids = [i for group in saved for i in group["params"]]
+    names = [clean_name(name) for group in saved for name in group.get("param_names", ())]
+    ours = [entry.name for entry in entries]
+    if named and names and len(names) == len(ids):
+        return _by_name(dict(zip(names, ids, strict=True)), ours)
+    if len(ids) != len(entries):
+        cure = f"This optimizer holds: {', '.join(ours)}. Build it over the same parameters, or save with names."
+        raise StateError("state dict", f"{len(ids)} parameters", f"{len(entries)} parameters", cure)
+    return ids
+
+
+def _by_name(saved: Mapping[str, int], ours: Sequence[str]) -> list[int]:
+    missing = [name for name in ours if name not in saved]
+    extra = [name for name in saved if name not in ours]
+    if missing or extra:
+        got = f"missing {missing}, unknown {extra}"
+        raise StateError(
+            "state dict parameters", got, "the same names as this optimizer", "Rename them or the model's."
+        )
+    return [saved[name] for name in ours]
+
+
+def _options(saved: Groups, ids: set[int], index: int) -> dict[str, Any]:
+    """Options of the saved groups that hold `ids`; they must agree."""
+    merged: dict[str, Any] = {}
+    for group in saved:
+        if not ids & set(group["params"]):
+            continue
+        for key, value in group.items():
+            if key in _SKIPPED:
+                continue
+            if key in merged and merged[key] != value:
+                cure = f"Split group {index} as in the run that saved it."
+                raise StateError(
+                    f"saved {key} of the parameters of group {index}", (merged[key], value), "one value", cure
+                )
+            merged[key] = value
+    return merged
+
+
+def _convert(entry: Entry, saved: Mapping[str, Any]) -> dict[str, Tensor]:
+    """One parameter's state on its device, dtypes as saved. State without a `step` (torch's SGD) was stepped before."""
+    values = {key: value for key, value in saved.items() if value is not None}
+    if not values:
+        return {}
+    wanted = {key: spec for _, key, spec in entry.chain.state_keys()}
+    if set(values) - {"step"} != set(wanted):
+        expected = "step and " + ", ".join(wanted) if wanted else "step alone"
+        cure = "Load it into the kind of optimizer that saved it."
+        raise StateError(f"state of {entry.name}", sorted(values), expected, cure)
+    state = {"step": torch.tensor(float(values.get("step", 1.0)), dtype=torch.float32)}
+    for key, spec in wanted.items():
+        shape = torch.Size(()) if spec.init == "scalar" else entry.parameter.shape
+        if values[key].shape != shape:
+            cure = "The model must have the shapes of the checkpoint's."
+            raise StateError(f"{key} of {entry.name}", tuple(values[key].shape), f"shape {tuple(shape)}", cure)
+        state[key] = _placed(entry.parameter, values[key])
+    return state
+
+
+def _placed(p: Tensor, value: Tensor) -> Tensor:
+    if value.ndim == 0:
+        return value.to(p.device).clone()
+    return torch.empty_like(p, dtype=value.dtype, requires_grad=False).copy_(value)

@@ -1,0 +1,131 @@
+"""The stepper: state tensors, step counts and plans of one optimizer. Thrown away whenever groups or state change."""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from equipoise._errors import ArgumentError
+from equipoise.core.chain import Chain
+from equipoise.core.hyper import Group, numbers
+from equipoise.core.plan import Entry, RunnerChoice, StepPlan
+from equipoise.core.stage import StateSpec
+
+_MAX_PLANS = 8
+
+
+class Stepper:
+    """Steps the parameters that have gradients.
+
+    The `step` tensors of all parameters are 0-D views of one buffer: counting is one operation, whatever their number.
+    """
+
+    def __init__(
+        self,
+        entries: Sequence[Entry],
+        groups: Sequence[Group],
+        state: MutableMapping[Tensor, Any],
+        choice: RunnerChoice,
+        state_dtype: torch.dtype | None,
+    ) -> None:
+        self.entries, self.groups, self.state, self.choice, self.state_dtype = (
+            entries,
+            groups,
+            state,
+            choice,
+            state_dtype,
+        )
+        known = [state[e.parameter] for e in entries if e.parameter in state]
+        self.counts = [int(state[e.parameter].get("step", 0)) if e.parameter in state else 0 for e in entries]
+        self.buffer = torch.tensor(self.counts, dtype=torch.float32)
+        for i, entry in enumerate(entries):
+            if known and entry.parameter in state:
+                state[entry.parameter]["step"] = self.buffer[i]
+        self.plans: dict[tuple[int, ...], StepPlan] = {}
+        self.last: StepPlan | None = None
+        self.row_of: dict[int, int] = {}
+        self.leaders: dict[Chain, list[int]] = {}
+
+    def step(self) -> None:
+        """One step of every parameter that has a gradient."""
+        active = tuple(i for i, entry in enumerate(self.entries) if entry.parameter.grad is not None)
+        if not active:
+            return
+        grads = {i: self._grad(self.entries[i]) for i in active}
+        plan = self._plan(active)
+        self._count(active)
+        tables = {chain: self._table(chain, leaders) for chain, leaders in self.leaders.items()}
+        plan.run(grads, tables, self.row_of)
+
+    def _grad(self, entry: Entry) -> Tensor:
+        grad = entry.parameter.grad
+        assert grad is not None
+        if grad.layout is not torch.strided:
+            cure = "Build the embedding with sparse=False, or step it with torch.optim.SparseAdam."
+            raise ArgumentError(f"gradient of {entry.name}", f"layout {grad.layout}", "a dense gradient", cure)
+        grad = grad.detach()
+        return -grad if self.groups[entry.group].get("maximize") else grad
+
+    def _plan(self, active: tuple[int, ...]) -> StepPlan:
+        plan = self.plans.get(active)
+        if plan is None or not plan.fresh():
+            for i in active:
+                self._allocate(i)
+            if len(self.plans) >= _MAX_PLANS:
+                self.plans.clear()
+            states = {i: self.state[self.entries[i].parameter] for i in active}
+            plan = self.plans[active] = StepPlan(self.entries, active, states, self.choice)
+        if plan is not self.last:  # while one plan repeats, its members count in step and its classes stay
+            self._classify(active)
+            self.last = plan
+        return plan
+
+    def _allocate(self, i: int) -> None:
+        entry = self.entries[i]
+        state, p = self.state[entry.parameter], entry.parameter
+        state["step"] = self.buffer[i]
+        for _, key, spec in entry.chain.state_keys():
+            if key not in state:
+                state[key] = self._new(p, spec)
+            elif state[key].device != p.device:
+                state[key] = state[key].to(p.device)
+
+    def _new(self, p: Tensor, spec: StateSpec) -> Tensor:
+        if spec.init == "scalar":
+            return torch.zeros((), dtype=torch.float32, device=p.device)
+        if spec.init == "param":
+            return p.detach().clone(memory_format=torch.preserve_format)
+        dtype = p.dtype if self.state_dtype is None or p.is_complex() else self.state_dtype
+        return torch.zeros_like(p, dtype=dtype, memory_format=torch.preserve_format, requires_grad=False)
+
+    def _classify(self, active: Sequence[int]) -> None:
+        """Group entries that share chain, group and count: they share one table row; the first one leads."""
+        rows: dict[tuple[Chain, int, int], int] = {}
+        self.leaders, self.row_of = {}, {}
+        for i in active:
+            entry = self.entries[i]
+            key = (entry.chain, entry.group, self.counts[i])
+            if key not in rows:
+                leaders = self.leaders.setdefault(entry.chain, [])
+                rows[key] = len(leaders)
+                leaders.append(i)
+            self.row_of[i] = rows[key]
+
+    def _count(self, active: tuple[int, ...]) -> None:
+        if len(active) == len(self.entries):
+            self.buffer.add_(1)
+        else:
+            self.buffer[list(active)] += 1
+        for i in active:
+            self.counts[i] += 1
+
+    def _table(self, chain: Chain, leaders: Sequence[int]) -> Tensor:
+        """Learning rate and coefficients of each leader at its step, float64 [leaders, width]."""
+        rows = []
+        for i in leaders:
+            hyper = numbers(self.groups[self.entries[i].group], self.counts[i])
+            rows.append([hyper.lr, *chain.coefs(hyper)])
+        return torch.tensor(rows, dtype=torch.float64)
