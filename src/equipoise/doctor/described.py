@@ -33,7 +33,12 @@ def describe_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, object]:
     groups = [facts.to_dict() for facts in read_groups(optimizer)]
     recipe = getattr(optimizer, "recipe", None)
     words = recipe() if callable(recipe) else ""
-    return {"name": type(optimizer).__name__, "groups": groups, "recipe": words if isinstance(words, str) else ""}
+    return {
+        "name": type(optimizer).__name__,
+        "from_torch": type(optimizer).__module__.startswith("torch."),
+        "groups": groups,
+        "recipe": words if isinstance(words, str) else "",
+    }
 
 
 def describe_parameters(model: nn.Module, tracked: list[Tracked]) -> dict[str, dict[str, object]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +12,7 @@ from equipoise.doctor.adapter import GroupFacts
 from equipoise.doctor.probes.sample import TensorSample
 
 EPS_COORDINATES = 4096  # coordinates of the second moment that are looked at, per tensor
+MEDIAN_COORDINATES = 1024
 EPS_MARGIN = 10.0  # sqrt(v) < 10 eps: 9 % of the step is lost
 
 Samples = dict[str, TensorSample]
@@ -38,29 +40,28 @@ def measure(
 ) -> Samples:
     """Reduce every tracked parameter that has a gradient. `before` are the copies from `snapshot`."""
     pending: list[torch.Tensor] = []
-    rows: list[tuple[Tracked, bool, bool]] = []
+    rows: list[tuple[Tracked, bool, bool]] = []  # parameter, dense gradient?, second moment?
     for item, old in zip(tracked, before, strict=True):
         grad = item.parameter.grad
         if grad is None or item.parameter.numel() == 0:
             continue
         dense = grad.layout == torch.strided
-        tiny = _tiny_share(state.get(item.parameter, {}), groups[item.group])
-        pending.extend(_reduce(item.parameter, old, grad if dense else None))
-        pending.extend([] if tiny is None else [tiny])
-        rows.append((item, dense, tiny is not None))
+        second = _second_moment(state.get(item.parameter, {}), groups[item.group])
+        pending.extend([*_reduce(item.parameter, old, grad if dense else None), *second])
+        rows.append((item, dense, bool(second)))
     return _assemble(rows, iter(to_floats(pending)), groups)
 
 
-def _assemble(rows: list[tuple[Tracked, bool, bool]], values, groups: Sequence[GroupFacts]) -> Samples:
+def _assemble(rows: list[tuple[Tracked, bool, bool]], values: Iterator[float], groups: Sequence[GroupFacts]) -> Samples:
     samples: Samples = {}
-    for item, dense, has_tiny in rows:
+    for item, dense, has_second in rows:
         before, after, update, dot = (next(values) for _ in range(4))
         grad, grad_dot = (next(values), next(values)) if dense else (None, None)
-        tiny = next(values) if has_tiny else None
-        known = None if tiny is None or tiny != tiny else tiny  # nan: no coordinate had a gradient yet
-        facts = groups[item.group]
-        size = item.parameter.numel()
-        samples[item.name] = TensorSample(size, before, after, update, dot, grad, grad_dot, known, facts)
+        tiny, root = (next(values), next(values)) if has_second else (None, None)
+        if tiny is not None and math.isnan(tiny):  # no coordinate had a gradient yet
+            tiny = root = None
+        facts, size = groups[item.group], item.parameter.numel()
+        samples[item.name] = TensorSample(size, before, after, update, dot, grad, grad_dot, tiny, root, facts)
     return samples
 
 
@@ -85,17 +86,21 @@ def norm(flat: torch.Tensor) -> torch.Tensor:
     return torch.dot(flat, flat).sqrt()
 
 
-def _tiny_share(state: Mapping[str, object], facts: GroupFacts) -> torch.Tensor | None:
+def _second_moment(state: Mapping[str, object], facts: GroupFacts) -> list[torch.Tensor]:
+    """[share of coordinates under the eps margin, median sqrt(v)] of those that ever had a gradient; [] without v."""
     second, step = state.get("exp_avg_sq"), state.get("step")
-    if not isinstance(second, torch.Tensor) or facts.eps <= 0:
-        return None
+    if not isinstance(second, torch.Tensor) or second.numel() == 0 or facts.eps <= 0:
+        return []
     flat = _flat(second)
     some = flat[:: max(1, flat.numel() // EPS_COORDINATES)]
     count = float(step) if isinstance(step, int | float | torch.Tensor) else 0.0
-    corrected = (EPS_MARGIN * facts.eps) ** 2 * (1 - facts.beta2 ** max(count, 1.0))
+    correction = 1 - facts.beta2 ** max(count, 1.0)
     # A coordinate with v = 0 never had a gradient (an unseen token's row): eps plays no part there.
-    alive = (some > 0).sum()
-    return ((some > 0) & (some < corrected)).sum() / alive.to(torch.float32)
+    alive = some > 0
+    tiny = (alive & (some < (EPS_MARGIN * facts.eps) ** 2 * correction)).sum() / alive.sum().to(torch.float32)
+    few = some[:: max(1, some.numel() // MEDIAN_COORDINATES)]
+    root = few.where(few > 0, few.new_full((), math.nan)).nanmedian() / correction
+    return [tiny, root.sqrt()]
 
 
 def to_floats(scalars: Sequence[torch.Tensor]) -> list[float]:

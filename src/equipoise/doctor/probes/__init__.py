@@ -16,6 +16,7 @@ from equipoise.doctor.probes import (
     attention_max_logit,
     dead_units,
     decay_share,
+    denominator,
     effective_lr,
     eps_underflow,
     grad_norm,
@@ -48,6 +49,7 @@ TENSOR_PROBES: dict[str, Callable[[TensorSample], float | None]] = _functions(
     rotation,
     decay_share,
     eps_underflow,
+    denominator,
     invariance_cos,
 )
 ATTENTION_PROBES: dict[str, Callable[[AttentionView], torch.Tensor]] = _functions(

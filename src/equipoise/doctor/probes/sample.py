@@ -22,6 +22,7 @@ class TensorSample:
         grad: |g| as the optimizer saw it (after unscaling and clipping); None for sparse gradients.
         grad_dot: <g, w>; None for sparse gradients.
         tiny_share: share of sampled coordinates with sqrt(v) < 10 eps (bias corrected); None without a second moment.
+        root_median: median sqrt(v) of sampled coordinates (bias corrected); None without a second moment.
         facts: the hyper-parameters of its group at this step.
     """
 
@@ -33,6 +34,7 @@ class TensorSample:
     grad: float | None
     grad_dot: float | None
     tiny_share: float | None
+    root_median: float | None
     facts: GroupFacts
 
 

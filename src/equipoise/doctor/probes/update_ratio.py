@@ -11,4 +11,4 @@ from equipoise.doctor.probes.sample import TensorSample
 @method(kind="probe", scope="tensor", see_also=("rotation",))
 def update_ratio(sample: TensorSample) -> float | None:
     """rms(dw) / rms(w)."""
-    return sample.update / sample.before if sample.before > 0 else None
+    return sample.update / sample.before if sample.before != 0 else None

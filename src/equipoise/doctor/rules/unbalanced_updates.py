@@ -1,0 +1,67 @@
+"""Layers learn at very different speeds: update-to-weight ratios are far apart.
+
+Source: arXiv 2305.17212 calls rotations within a factor of 3 balanced; small healthy AdamW runs show factors of 3 to 7
+over all matrices, a run with coupled decay 40. The limit 20 is a heuristic between them.
+Rule: over hidden matrices, the largest median update_ratio of the last 5 samples is > 20 times the smallest, and in 3
+of the last 5 samples too.
+"""
+
+import math
+import statistics
+
+from equipoise._card import method
+from equipoise.doctor.finding import Evidence, Finding, Remedy
+from equipoise.doctor.persistence import N, holds_at_end
+from equipoise.doctor.run_facts import CannotTellError, RunFacts, short
+
+FAR = 20.0
+
+
+@method(kind="rule", paper="2305.17212", scope="run", see_also=("update_ratio", "rotation"))
+def unbalanced_updates(run: RunFacts) -> list[Finding]:
+    """Warning that names the slowest and the fastest layer."""
+    table = run.table("update_ratio", "train under equipoise.watch")
+    hidden = [name for name in run.hidden() if name in table and all(map(math.isfinite, table[name][1][-N:]))]
+    if len(hidden) < 2:
+        raise CannotTellError("fewer than two hidden matrices were recorded")
+    speed = {name: statistics.median(table[name][1][-N:]) for name in hidden}
+    if not all(speed.values()):
+        speed = {name: value for name, value in speed.items() if value} or speed
+    slow, fast = min(speed, key=speed.__getitem__), max(speed, key=speed.__getitem__)
+    if not _far_apart(table[slow][1], table[fast][1]) or speed[fast] <= FAR * speed[slow]:
+        return []
+    middle = statistics.median(speed.values())
+    step = table[fast][0][-1]
+    evidence = (
+        Evidence(f"{fast}: {short(speed[fast])} of the weight per step", "update_ratio", fast, speed[fast], step),
+        Evidence(f"{slow}: {short(speed[slow])} of the weight per step", "update_ratio", slow, speed[slow], step),
+        Evidence(f"factor {speed[fast] / speed[slow]:.0f} apart; the median layer is at {short(middle)}", value=middle),
+    )
+    # The layer further from the median is the odd one out.
+    odd = fast if speed[fast] / middle > middle / speed[slow] else slow
+    facts = run.groups[run.parameters[odd].group]
+    lr = float(f"{facts.peak_lr * middle / speed[odd]:.2g}")
+    text = f"Give {odd} its own group with lr={short(lr)} instead of {short(facts.peak_lr)}: it then moves like the "
+    text += "median "
+    text += "layer. If several layers are off, check initial scales and normalization first."
+    code = f"{{'params': [model.get_parameter('{odd}')], 'lr': {short(lr)}}}  # a param group of its own"
+    return [
+        Finding(
+            "unbalanced_updates",
+            "warning",
+            f"Layers move at speeds a factor {speed[fast] / speed[slow]:.0f} apart.",
+            evidence,
+            "One learning rate meets weights of very different size or gradients; the slow layer hardly trains, the "
+            "fast one "
+            "limits the learning rate.",
+            Remedy(text, code),
+            "arXiv 2305.17212 for balance; the limit of 20 is heuristic",
+            (slow, fast),
+            step,
+        )
+    ]
+
+
+def _far_apart(slow: list[float], fast: list[float]) -> bool:
+    pairs = list(zip(slow[-N:], fast[-N:], strict=False))
+    return holds_at_end([f > FAR * s for s, f in pairs])
