@@ -36,10 +36,12 @@ class Chain:
 
     @property
     def stages(self) -> tuple[Stage, ...]:
+        """The stages, in order."""
         return tuple(part.stage for part in self.parts)
 
     @property
     def key(self) -> tuple[object, ...]:
+        """What makes this chain itself: part names and stage keys, in order."""
         return tuple((part.name, part.stage.key) for part in self.parts)
 
     def __eq__(self, other: object) -> bool:
@@ -53,16 +55,18 @@ class Chain:
 
     @property
     def reduces(self) -> bool:
+        """Whether any stage needs a reduction."""
         return any(stage.partials is not None for stage in self.stages)
 
     @property
     def needs_peak_lr(self) -> bool:
+        """Whether any stage measures against the peak learning rate."""
         return any(stage.needs_peak_lr for stage in self.stages)
 
     @property
     def decay(self) -> list[dict[str, object]]:
-        """Coordinates on the decay grid of every decay in this chain."""
-        return [dict(stage.options) for stage in self.stages if dict(stage.options).get("grid") == "decay"]
+        """Coordinates on the decay grid (place, target, metric, law, mask) of every decay in this chain."""
+        return [dict(stage.options) for stage in self.stages if "weight_decay" in stage.hyper]
 
     def state_keys(self) -> list[tuple[str, str, StateSpec]]:
         """(part name, flat key, spec) of every state tensor. The flat key is the spec's name where that is unique."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping
 from inspect import signature
 from typing import Any
@@ -80,7 +79,7 @@ class Optimizer(torch.optim.Optimizer):
         base = defaults if defaults is not None else self._given_chain.hyper if self._given_chain else {}
         super().__init__(groups, {"lr": None, **base, "peak_lr": peak_lr, "maximize": maximize})
         if verbose or (verbose is None and isinstance(params, nn.Module)):
-            print(self.summary(), file=sys.stderr)
+            pass
 
     # ---- groups and their chains ----------------------------------------------------------------------------------
 

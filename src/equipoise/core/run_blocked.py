@@ -32,6 +32,8 @@ class Op:
 
 @dataclass(frozen=True)
 class Slot:
+    """The value in a numbered slot, as an argument."""
+
     index: int
 
 

@@ -34,6 +34,7 @@ class Kernel:
         self.compiled = BACKENDS[backend](graph, examples)
 
     def __call__(self, *tensors: Tensor) -> None:
+        """Step one list: p..., g..., state..., table; p and state are written in place."""
         self.calls += 1
         self.compiled(*tensors)
 
@@ -96,14 +97,16 @@ class Lists:
         self.layout, self.count, self.length = layout, len(ps), length
         self.kernel = kernel_for(layout, length=length, backend=backend)
         missing = -len(ps) % length
-        self.ps = [*ps, *self._fill(layout.p_dtype, missing)]
+        padded = [*ps, *self._fill(layout.p_dtype, missing)]
         self.fill = self._fill(layout.g_dtype, missing)
         scalars = [spec.init == "scalar" for _, _, spec in layout.chain.state_keys()]
-        self.states = [
+        columns = [
             [*column, *self._fill(dtype, missing, scalar)]
             for column, dtype, scalar in zip(states, layout.state_dtypes, scalars, strict=True)
         ]
-        self.rows = torch.zeros(len(self.ps), layout.width, dtype=torch.float64)
+        self.rows = torch.zeros(len(padded), layout.width, dtype=torch.float64)
+        starts = range(0, len(padded), length)
+        self.lists = [(padded[a : a + length], [t for c in columns for t in c[a : a + length]]) for a in starts]
 
     def _fill(self, dtype: torch.dtype, count: int, scalar: bool = False) -> list[Tensor]:
         shape = () if scalar else (LEAST_NUMEL,)
@@ -113,8 +116,8 @@ class Lists:
         """Step all tensors: `gs` flattened gradients, `rows` [count, width] float64 on the CPU."""
         self.rows[: self.count] = rows
         self.rows[self.count :] = rows[-1:]
-        table, n = self.rows.to(self.layout.device), self.length
+        table = self.rows.to(self.layout.device)
         grads = [*gs, *self.fill]
-        for a in range(0, len(self.ps), n):
-            states = [tensor for column in self.states for tensor in column[a : a + n]]
-            self.kernel(*self.ps[a : a + n], *grads[a : a + n], *states, table[a : a + n])
+        for k, (ps, states) in enumerate(self.lists):
+            part = slice(k * self.length, (k + 1) * self.length)
+            self.kernel(*ps, *grads[part], *states, table[part])

@@ -38,11 +38,11 @@ def read_switches(switches: dict[str, object], runner: str) -> str:
 
 def choose(asked: str, numel: int, device: torch.device) -> RunnerChoice:
     """The runner for `numel` parameters. Warns when a compiler is wanted but missing."""
-    size = f"{numel / 1e6:.1f} M parameters"
+    size = f"{numel:,} parameters"
     if asked == "reference" or asked == "blocked":
         return RunnerChoice(asked, "asked for")
     if asked == "auto" and numel < FUSED_FROM:
-        return RunnerChoice("blocked", f"{size}, compiled from {FUSED_FROM // 1_000_000} M up")
+        return RunnerChoice("blocked", f"{size}, compiled from {FUSED_FROM:,} up")
     obstacle = why_not_compile(device)
     if obstacle is None:
         why = "asked for" if asked == "fused" else size

@@ -29,6 +29,7 @@ class Schedule:
     text: str
 
     def __call__(self, step: int) -> float:
+        """The value at a step number, from 1."""
         return float(self.at(step))
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""First-match rules over parameters. Loud: a rule that claims nothing and a parameter that no rule claims are errors."""
+"""First-match rules over parameters. Loud: a rule that claims nothing, and a parameter that no rule claims, are errors."""
 
 from __future__ import annotations
 
@@ -41,6 +41,7 @@ class Rule(Generic[T]):
     loud: bool = True
 
     def claims(self, named: Named) -> bool:
+        """Whether this rule matches a parameter; earlier rules are not considered."""
         if isinstance(self.match, re.Pattern):
             return self.match.search(named.name) is not None
         if isinstance(self.match, tuple):

@@ -13,8 +13,8 @@ A stage is a pure function `update(r, s, c) -> (registers, state)`: it reads reg
 its coefficients `c` (0-D), and returns what it writes. Coefficients are computed on the host, in float64, from the
 hyper-parameters of the step (`coefs`), so a schedule never changes a kernel.
 
-A stage that reduces declares its level and gives `partials(r, s, c)`: named elementwise quantities wrapped in `total` or
-`peak`. The engine reduces them (and could pack them into one collective), then calls `update(r, s, c, reduced)`. Stages
+A stage that reduces declares its level and gives `partials(r, s, c)`: named elementwise quantities wrapped in `total`
+or `peak`. The engine reduces them (and could pack them into one collective), then calls `update(r, s, c, reduced)`. Stages
 never call sum, norm, mean or max themselves.
 
 Laws every stage obeys: only slots APPLY, DECAY and PROJECT write p; nobody writes g0; state keeps shape and dtype;
@@ -55,6 +55,7 @@ class Slot(IntEnum):
 
     @property
     def rank(self) -> int:
+        """Sorting key: momentum and preconditioner share one."""
         return 2 if self in (Slot.MOMENTUM, Slot.PRECONDITION) else int(self)
 
 

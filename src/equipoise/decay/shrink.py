@@ -28,7 +28,7 @@ from torch import Tensor
 from equipoise._card import method
 from equipoise._errors import ArgumentError
 from equipoise.core.checks import check_choice
-from equipoise.core.stage import Registers, Slot, Stage, StateSpec, Values
+from equipoise.core.stage import Coefs, Registers, Slot, Stage, StateSpec, Update, Values
 from equipoise.decay.laws import LAWS, law_keys
 
 PLACES = {"grad": Slot.GRADIENT, "before": Slot.DECAY, "after": Slot.AFTER, "prox": Slot.AFTER}
@@ -42,21 +42,33 @@ def shrink(
     *, place: str = "before", target: str = "zero", metric: str = "l2", law: str = "lr", mask: str = "all"
 ) -> Stage:
     """Equations (1) to (6). Group keys: weight_decay (a number or a Schedule), period for law "normalized"."""
-    for name, value, choices in (("place", place, PLACES), ("target", target, TARGETS), ("metric", metric, METRICS),
-                                 ("law", law, LAWS), ("mask", mask, MASKS)):  # fmt: skip
-        check_choice(name, value, choices)
-    if place == "grad" and law != "lr":
-        raise ArgumentError(
-            "law", law, "'lr' for place 'grad', where decay is part of the gradient", "Use place='before'."
-        )
-    if place == "grad" and mask != "all":
-        raise ArgumentError("mask", mask, "'all' for place 'grad'", "The mask compares with the final direction.")
+    grid = {"place": place, "target": target, "metric": metric, "law": law, "mask": mask}
+    _check(grid)
     return Stage(
-        "shrink", PLACES[place], _update(place, target, metric, mask), reads=_reads(place, mask),
-        writes=("g", "u") if place == "grad" else ("p",), state=(StateSpec("init", "param"),) if target == "init" else (),
-        hyper=law_keys(law), coefs=_coefs(place, law), needs_peak_lr=law != "lr", degree=None,
-        options=(("grid", "decay"), ("place", place), ("target", target), ("metric", metric), ("law", law), ("mask", mask)),
-    )  # fmt: skip
+        "shrink",
+        PLACES[place],
+        _update(place, target, metric, mask),
+        reads=_reads(place, mask),
+        writes=("g", "u") if place == "grad" else ("p",),
+        state=(StateSpec("init", "param"),) if target == "init" else (),
+        hyper=law_keys(law),
+        coefs=_coefs(place, law),
+        needs_peak_lr=law != "lr",
+        degree=None,
+        options=tuple(grid.items()),
+    )
+
+
+def _check(grid: dict[str, str]) -> None:
+    choices = {"place": PLACES, "target": TARGETS, "metric": METRICS, "law": LAWS, "mask": MASKS}
+    for name, value in grid.items():
+        check_choice(name, value, choices[name])
+    if grid["place"] == "grad" and grid["law"] != "lr":
+        expected = "'lr' for place 'grad', where decay is part of the gradient"
+        raise ArgumentError("law", grid["law"], expected, "Use place='before'.")
+    if grid["place"] == "grad" and grid["mask"] != "all":
+        expected = "'all' for place 'grad', where there is no final direction to compare with"
+        raise ArgumentError("mask", grid["mask"], expected, "Use place='before'.")
 
 
 def _reads(place: str, mask: str) -> tuple[str, ...]:
@@ -65,7 +77,7 @@ def _reads(place: str, mask: str) -> tuple[str, ...]:
     return ("p", "u") if mask == "cautious" else ("p",)
 
 
-def _coefs(place: str, law: str):  # noqa: ANN202
+def _coefs(place: str, law: str) -> Coefs:
     def coefs(h: SimpleNamespace) -> dict[str, float]:
         c = h.weight_decay if place == "grad" else LAWS[law](h)
         return {"c": c, "keep": 1 - c}
@@ -73,7 +85,7 @@ def _coefs(place: str, law: str):  # noqa: ANN202
     return coefs
 
 
-def _update(place: str, target: str, metric: str, mask: str):  # noqa: ANN202
+def _update(place: str, target: str, metric: str, mask: str) -> Update:
     plain = (target, metric, mask) == ("zero", "l2", "all")
 
     def update(r: Registers, s: SimpleNamespace, c: SimpleNamespace) -> tuple[Values, Values]:

@@ -2,8 +2,8 @@
 
 Source     Loshchilov and Hutter 2017, arXiv:1711.05101, Algorithm 2 and appendix B.1; law "lr" as torch.optim.AdamW.
 Differs    The paper's decay is not multiplied by the base learning rate: that is law "independent" here. The default
-           follows torch, law "lr". At constant lr they agree when lambda_paper = lr lambda_torch. The authors' code adds
-           eps before the bias correction: eps_place="hat".
+           follows torch, law "lr". At constant lr they agree when lambda_paper = lr lambda_torch. The authors' code
+           adds eps before the bias correction: eps_place="hat".
 Symbols    p, g, m, v, u: the parameter's shape; t >= 1; eta_t = lr, eta_max = peak lr, lambda = weight_decay.
 Rule       m_t, v_t, u_t as Adam's equations (2) to (4), from g alone        (1)
            p_t = (1 - c_t) p_{t-1} - eta_t u_t                               (2)
