@@ -9,7 +9,7 @@ from equipoise.report.numbers import count, number, share
 from equipoise.report.runs import Run
 
 # Shown elsewhere on the page, or long lists that nobody reads in a table.
-_ELSEWHERE = {"predictions", "timescale", "label", "roles", "groups", "silent"}
+_ELSEWHERE = {"predictions", "timescale", "label", "parameters", "scale_invariant", "horizon_so_far", "overhead"}
 _FIRST = (
     "name",
     "recipe",
@@ -52,19 +52,25 @@ def _rank(name: str) -> tuple[int, str]:
 
 
 def _facts(run: Run) -> dict[str, str]:
-    facts = {"folder": run.path.name, "last step": count(run.steps), **_flat(run.meta)}
+    facts = {"folder": folder_name(run), "last step": count(run.steps), **_flat(run.meta)}
     cost = _watch_cost(run)
     return facts | ({"watch overhead": cost} if cost else {})
 
 
+def folder_name(run: Run) -> str:
+    """The last two parts of the run's path: `adamw/seed-0`."""
+    return "/".join(run.path.resolve().parts[-2:])
+
+
 def _watch_cost(run: Run) -> str:
-    """Time spent measuring, as a share of the time spent training, from the store's own timers."""
-    watch, step = run.store.series("watch_seconds")[1], run.store.series("step_seconds")[1]
-    every = run.meta.get("every", 1)
-    if not watch or not step or not isinstance(every, int):
+    """What watching cost, by the watch's own timer, which it writes down when it closes."""
+    cost = run.meta.get("overhead")
+    if not isinstance(cost, Mapping):
         return ""
-    each, usual = sum(watch) / len(watch), sorted(step)[len(step) // 2]
-    return f"{share(each / (usual * max(every, 1)))} of a step ({number(1000 * each)} ms a sample)" if usual > 0 else ""
+    part, seconds = cost.get("share"), cost.get("seconds")
+    if not isinstance(part, int | float) or not isinstance(seconds, int | float):
+        return ""
+    return f"{share(part)} of the training time ({number(seconds)} s)"
 
 
 def _flat(meta: Mapping[str, object], prefix: str = "") -> dict[str, str]:
@@ -87,8 +93,11 @@ def _text(value: object) -> str:
         return count(value)
     if isinstance(value, float):
         return number(value, 6)
+    if isinstance(value, Mapping):
+        return ", ".join(f"{k} {_text(v)}" for k, v in value.items())
     if isinstance(value, list | tuple):
-        return ", ".join(_text(v) for v in value) or "–"
+        between = "; " if any(isinstance(v, Mapping) for v in value) else ", "
+        return between.join(_text(v) for v in value) or "–"
     return str(value)
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from equipoise._errors import RunError
+from equipoise.report.numbers import places_for
 
 FILE_NAME = "comparison.json"
 
@@ -49,6 +50,12 @@ class Comparison:
     arms: tuple[Arm, ...]
     paired: tuple[Pair, ...]
     note: str
+
+    @property
+    def places(self) -> int:
+        """Decimals for the values: as many as the narrowest interval of an arm calls for."""
+        halves = [a.high - a.mean for a in self.arms if a.high > a.mean]
+        return places_for(min(halves, default=None))
 
     def label_of(self, name: str) -> str:
         """The label of the arm of that name; the name itself when no arm has it."""
@@ -109,9 +116,9 @@ def _pair(data: Mapping[str, object]) -> Pair:
 
 
 def _run_path(given: object, folder: Path) -> Path:
-    """Paths stand as they were at training time; after a folder was moved they are looked for beside the file."""
+    """Paths are relative to the file, or stand as they were; after a move they are looked for beside the file."""
     path = Path(_text(given))
-    candidates = [path, folder / path, folder / path.name, folder / Path(*path.parts[-2:])]
+    candidates = [folder / path, path, folder / Path(*path.parts[-2:]), folder / path.name]
     return next((c for c in candidates if c.exists()), path)
 
 

@@ -61,6 +61,14 @@ def signed(value: float | None, places: int) -> str:
     return f"+{text}" if value is not None and math.isfinite(value) and value > 0 else text
 
 
+def interval(low: float, high: float, places: int, *, sign: bool = False) -> str:
+    """`2.41 to 2.48`; `none` when an end is missing, as with a single seed."""
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return "none"
+    written = signed if sign else fixed
+    return f"{written(low, places)} to {written(high, places)}"
+
+
 def places_for(spread: float | None) -> int:
     """Decimals that show `spread` (an interval's half width, say) with two digits; between 2 and 6.
 

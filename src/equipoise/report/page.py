@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from equipoise._errors import MissingExtraError
 from equipoise.report import scripts
-from equipoise.report.about import about_rows
+from equipoise.report.about import about_rows, folder_name
 from equipoise.report.chart import Chart, Json, theme
 from equipoise.report.charts.intervals import arms_chart, paired_chart
 from equipoise.report.comparison import Comparison
 from equipoise.report.escape import script_json, visible
 from equipoise.report.findings import Diagnoses, chart_links, link_for
-from equipoise.report.numbers import count, fixed, p_value, places_for, plural, share, signed
+from equipoise.report.numbers import count, fixed, interval, p_value, places_for, plural, share, signed
 from equipoise.report.palette import COLOURS, css
 from equipoise.report.runs import Run
 from equipoise.report.sections import chart_sections
@@ -30,6 +30,8 @@ _FILTERS = {
     "p_value": p_value,
     "plural": plural,
     "share": share,
+    "folder": folder_name,
+    "interval": interval,
     "metric_words": metric_words,
     "direction": shown_direction,
 }

@@ -41,7 +41,7 @@ _INPUTS = "the watch needs inputs=, a probe batch, for it"
 _BALANCE = (
     "For a scale-invariant weight, decay pulls the norm down and the updates push it up until both balance. "
     "Theory gives the norm and the rotation per step at that balance in closed form. "
-    "It holds for scale-invariant weights; rows marked * were tested and are not: there it is orientation only."
+    "It holds for scale-invariant weights; rows marked * were tested and are not exactly so: there it is a guide."
 )
 _UNPREDICTED = "the optimizer has no decay, or is one for which there is no closed form"
 _NEEDS = {
@@ -85,9 +85,8 @@ def _curves(runs: Sequence[Run]) -> Section:
         ("grad_norm_total", "Gradient norm, all parameters", "norm", True),
     )
     made = {metric: curve_chart(runs, metric, title, unit, log=log) for metric, title, unit, log in specs}
-    lead = ()
-    if len(runs) > 1:
-        lead = (f"{plural(len(runs), 'run')} in one chart each; runs that differ only in their seed share a colour.",)
+    seeds = len(runs) > len({run.arm for run in runs})
+    lead = (f"All {len(runs)} runs; those that differ only in their seed share a colour.",) if seeds else ()
     return Section("curves", "Curves", lead, _one(made.values()), _missing([m for m, c in made.items() if c is None]))
 
 
@@ -117,7 +116,11 @@ def _settled(shown: Sequence[Run], quantity: Quantity) -> list[Group]:
     courses = _present(course_chart(shown, quantity, name, i) for i, name in enumerate(names))
     groups = (
         Group(f"{quantity.title}, every tensor", overview, "Circle: first samples. Dot: last samples. Bar: predicted."),
-        Group(f"{quantity.title} over time", courses, "Solid: measured. Dashed: predicted equilibrium."),
+        Group(
+            f"{quantity.title} over time",
+            courses,
+            "Solid: measured. Dashed: the equilibrium that theory predicted at that step.",
+        ),
     )
     return [g for g in groups if g.charts]
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from equipoise.report.comparison import Comparison, Pair
 from equipoise.report.findings import Diagnoses, Told
-from equipoise.report.numbers import count, fixed, listing, number, p_value, places_for, plural, share, signed
+from equipoise.report.numbers import count, fixed, interval, listing, number, p_value, places_for, plural, share, signed
 from equipoise.report.runs import Run
 
 
@@ -75,9 +76,9 @@ def pair_sentence(pair: Pair, comparison: Comparison) -> str:
     places = places_for(pair.high - pair.mean_difference)
     size = fixed(abs(pair.mean_difference), places)
     verb = {-1: f"lower by {size}", 0: "not shown to differ", 1: f"higher by {size}"}[shown_direction(pair)]
-    interval = f"{signed(pair.low, places)} to {signed(pair.high, places)}"
+    ends = interval(pair.low, pair.high, places, sign=True)
     tested = f"{p_value(pair.p_value)}; {plural(pair.n, 'paired seed')}"
-    statistics = f"difference {signed(pair.mean_difference, places)}, 95 % interval {interval}; {tested}"
+    statistics = f"difference {signed(pair.mean_difference, places)}, 95 % interval {ends}; {tested}"
     return f"{arm} against {base}: {verb} ({statistics}). {_means(pair, comparison)}"
 
 
@@ -93,8 +94,8 @@ def _means(pair: Pair, comparison: Comparison) -> str:
 
 def _figure(pair: Pair, comparison: Comparison) -> tuple[str, str]:
     places = places_for(pair.high - pair.mean_difference)
-    low, high = signed(pair.low, places), signed(pair.high, places)
-    words = f"{metric_words(comparison.metric)}, 95 % interval {low} to {high}, {p_value(pair.p_value)}"
+    ends = interval(pair.low, pair.high, places, sign=True)
+    words = f"{metric_words(comparison.metric)}, 95 % interval {ends}, {p_value(pair.p_value)}"
     return signed(pair.mean_difference, places), words
 
 
@@ -102,31 +103,54 @@ def _findings_headline(runs: Sequence[Run], diagnoses: Diagnoses) -> str:
     what = runs[0].label if len(runs) == 1 else plural(len(runs), "run")
     grave = [t for t in diagnoses.told if t.finding.severity != "info"]
     if grave:
-        return f"{_counts(diagnoses)} in {what}"
+        return _worst(grave, told_where=len(runs) > 1)
     if diagnoses.failed:
         return f"{what}: not every run could be diagnosed"
     return f"No fault found in {what}"
 
 
-def _counts(diagnoses: Diagnoses) -> str:
-    words = [plural(n, kind) for kind in ("error", "warning") if (n := diagnoses.count(kind))]
-    return listing(words)
+def _worst(grave: Sequence[Told], *, told_where: bool) -> str:
+    """The worst symptom, and how many more errors and warnings there are."""
+    first, more = grave[0], [t.finding.severity for t in grave[1:]]
+    counts = [plural(n, f"more {kind}") for kind in ("error", "warning") if (n := more.count(kind))]
+    where = f"{first.where}: " if told_where else ""
+    return f"{where}{listing([first.finding.symptom.rstrip('.'), *counts])}"
 
 
 def _ran(runs: Sequence[Run], comparison: Comparison | None) -> str:
-    arms = list(dict.fromkeys(run.arm_label for run in runs))
     steps = sorted({run.steps for run in runs})
     length = f"{count(steps[0])} steps" if len(steps) == 1 else f"{count(steps[0])} to {count(steps[-1])} steps"
+    subjects = list(dict.fromkeys(filter(None, map(subject, runs))))
+    of = f" {listing(subjects)}." if subjects else ""
     if comparison is None:
-        return f"{plural(len(runs), 'run')} of {length}: {listing(arms)}."
+        arms = list(dict.fromkeys(run.arm_label for run in runs))
+        return f"{plural(len(runs), 'run')} of {length}: {listing(arms)}.{of}"
     seeds = f"{plural(len(comparison.seeds), 'seed')} each ({listing([str(s) for s in comparison.seeds])})"
-    labels = listing([a.label for a in comparison.arms])
-    words = f"{labels}: {seeds}, same data order, {_budget(comparison.budget) or length}."
-    return f"{words} {comparison.note}".strip()
+    labels = listing([f"“{a.label}”" for a in comparison.arms])
+    return f"{labels}: {seeds}, {_budget(comparison.budget) or length}.{of}"
+
+
+def subject(run: Run) -> str:
+    """What was trained, on what, as far as the run's facts tell: `GPT with 870 400 parameters on python`."""
+    recipe, model = run.meta.get("recipe"), run.meta.get("model")
+    name = _named(model)
+    if isinstance(model, Mapping) and isinstance(model.get("parameters"), int):
+        name += f" with {count(cast(int, model['parameters']))} parameters"
+    data = _named(recipe.get("data") if isinstance(recipe, Mapping) else run.meta.get("data"))
+    return f"{name} on {data}" if name and data else name or data
+
+
+def _named(value: object) -> str:
+    if isinstance(value, Mapping):
+        return next((str(value[k]) for k in ("source", "name", "kind") if value.get(k)), "")
+    return value if isinstance(value, str) else ""
 
 
 def _budget(budget: Mapping[str, object]) -> str:
-    return listing([f"{value} {key}" for key, value in budget.items() if value not in (None, "", 0)])
+    """`300 steps, batch size 16`; the data are told with the model."""
+    words = [f"{budget[k]} {k}" for k in ("steps", "seconds") if budget.get(k)]
+    words += [f"{k.replace('_', ' ')} {v}" for k, v in budget.items() if v and k not in ("steps", "seconds", "data")]
+    return ", ".join(words)
 
 
 def _found(diagnoses: Diagnoses) -> tuple[str, ...]:

@@ -32,11 +32,11 @@ def curve_chart(runs: Sequence[Run], metric: str, title: str, unit: str, *, log:
         return None
     summary = _summary(curves)
     if len(curves) > 1 and _all_equal(curves):
-        summary = f"The same in all {len(curves)} runs. " + _summary(curves[:1])
+        summary = f"The same in all {len(curves)} runs: " + _summary(curves[:1])
         traces = [_trace(curves[0], few=True) | {"line": {"color": "@ink", "width": 1.8}}]
     else:
         traces = [_trace(c, few=len(curves) <= 3) for c in curves]
-    height = log_axis(unit, _values(curves)) if _wants_log(curves, log) else axis(unit)
+    height = log_axis(unit, _values(curves)) if _wants_log(curves, log) else axis(unit, **_room(curves))
     layout: Json = {"xaxis": step_axis(), "yaxis": height}
     return Chart(metric, title, summary, traces, layout, metrics=(metric,))
 
@@ -63,6 +63,12 @@ def _all_equal(curves: list[Curve]) -> bool:
     return all(curve[1:] == first for curve in curves[1:])
 
 
+def _room(curves: list[Curve]) -> Json:
+    """Plotly puts -1 .. 1 around a constant; from zero up it can be read."""
+    values = _values(curves)
+    return {"rangemode": "tozero"} if max(values) - min(values) <= 1e-9 * abs(max(values)) else {}
+
+
 def _values(curves: list[Curve]) -> list[float]:
     return [v for _, _, values in curves for v in values if math.isfinite(v)]
 
@@ -85,8 +91,10 @@ def _summary(curves: list[Curve]) -> str:
 def _ends(curve: Curve, *, named: bool) -> str:
     run, _, values = curve
     numbers = [v for v in values if math.isfinite(v)]
-    who = f"{run.label}: " if named else "From "
-    return f"{who}{number(numbers[0])} to {number(numbers[-1])}"
+    who = f"{run.label}: " if named else ""
+    if min(numbers) == max(numbers):
+        return f"{who}{number(numbers[0])} throughout"
+    return f"{who}from {number(numbers[0])} to {number(numbers[-1])}"
 
 
 def _first_broken(curve: Curve) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from equipoise.report.chart import Chart, ColourKey, Group, Json, step_axis
 from equipoise.report.charts.logaxis import linear_ticks, log_ticks
 from equipoise.report.escape import label, short_names
-from equipoise.report.numbers import count, finite, listing, number, plural
+from equipoise.report.numbers import count, finite, listing, number, plural, share
 from equipoise.report.runs import Run
 from equipoise.report.thin import Series, stride
 
@@ -66,12 +66,19 @@ class _Grid:
 def heat_group(runs: Sequence[Run], spec: HeatSpec) -> Group | None:
     """A heat map of `spec.metric` for each run that has it, on one colour range with one key; None when none has."""
     grids = [_grid(run, table, spec) for run in runs if (table := run.store.table(spec.metric))]
-    grids = [g for g in grids if any(math.isfinite(v) for row in g.colour for v in row)]
+    grids = [g for g in grids if _finite([g])]
     if not grids:
         return None
-    span = spec.span or _span(grids, symmetric=spec.scale == "@diverging")
+    values = _finite(grids)
+    span = spec.span or _span(values, symmetric=spec.scale == "@diverging")
     charts = tuple(_chart(grid, spec, span) for grid in grids)
-    return Group(spec.title, charts, key=_key(spec, span))
+    beyond = sum(not span[0] <= v <= span[1] for v in values)
+    note = (
+        f"{share(beyond / len(values))} of the cells lie beyond the scale and have the colour of its end."
+        if beyond
+        else ""
+    )
+    return Group(spec.title, charts, note, _key(spec, span))
 
 
 def _grid(run: Run, table: dict[str, Series], spec: HeatSpec) -> _Grid:
@@ -88,13 +95,26 @@ def _aligned(series: Series, steps: list[int]) -> list[float]:
     return [known.get(s, math.nan) for s in steps]
 
 
-def _span(grids: list[_Grid], *, symmetric: bool) -> tuple[float, float]:
-    values = [v for g in grids for row in g.colour for v in row if math.isfinite(v)] or [0.0]
-    low, high = min(values), max(values)
+def _span(values: list[float], *, symmetric: bool) -> tuple[float, float]:
+    """The colour range: all values, but for the outermost that would wash out the rest (a bias that began at zero)."""
     if symmetric:
-        edge = max(abs(low), abs(high), 0.05)
+        sizes = sorted(abs(v) for v in values)
+        edge = max(_robust(sizes), 0.05)
         return -edge, edge
+    order = sorted(values)
+    low, high = -_robust([-v for v in order[::-1]]), _robust(order)
     return (low, high) if high > low else (low - 0.5, low + 0.5)
+
+
+def _robust(order: list[float]) -> float:
+    """The largest of ascending values, or 1.25 x their 95th percentile's distance from the median if it is far beyond."""
+    middle, high = order[len(order) // 2], order[min(len(order) - 1, int(0.95 * len(order)))]
+    usual = middle + 1.25 * (high - middle)
+    return usual if order[-1] > middle + 2 * (high - middle) > middle else order[-1]
+
+
+def _finite(grids: list[_Grid]) -> list[float]:
+    return [v for g in grids for row in g.colour for v in row if math.isfinite(v)]
 
 
 def _chart(grid: _Grid, spec: HeatSpec, span: tuple[float, float]) -> Chart:

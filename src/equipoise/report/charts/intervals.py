@@ -7,7 +7,7 @@ import math
 from equipoise.report.chart import Chart, Json, axis
 from equipoise.report.comparison import Arm, Comparison, Pair
 from equipoise.report.escape import label, short, short_names
-from equipoise.report.numbers import finite, finites, fixed, number, p_value, places_for, signed
+from equipoise.report.numbers import finite, finites, fixed, interval, number, p_value, places_for, signed
 from equipoise.report.palette import series, symbol
 
 
@@ -31,9 +31,7 @@ def paired_chart(comparison: Comparison) -> Chart | None:
     layout = _layout(rows, "difference (left of zero: better)")
     layout["shapes"] = [_zero_line()]
     summary = "; ".join(f"{n}: {_pair_words(p)}" for n, p in zip(names, comparison.paired, strict=True)) + "."
-    return Chart(
-        "comparison-pairs", "Paired differences, same seed and data order", summary, traces, layout, _height(rows)
-    )
+    return Chart("comparison-pairs", "Differences, paired by seed", summary, traces, layout, _height(rows))
 
 
 def _pair_label(comparison: Comparison, pair: Pair) -> str:
@@ -101,11 +99,10 @@ def _arm_words(arm: Arm) -> str:
     if math.isnan(arm.mean):
         return f"{arm.label}: no mean, not every seed gave a number"
     places = places_for(arm.high - arm.mean)
-    interval = f"{fixed(arm.low, places)} to {fixed(arm.high, places)}"
-    return f"{arm.label}: mean {fixed(arm.mean, places)}, 95 % interval {interval}"
+    return f"{arm.label}: mean {fixed(arm.mean, places)}, 95 % interval {interval(arm.low, arm.high, places)}"
 
 
 def _pair_words(pair: Pair) -> str:
     places = places_for(pair.high - pair.mean_difference)
-    interval = f"{signed(pair.low, places)} to {signed(pair.high, places)}"
-    return f"{signed(pair.mean_difference, places)} ({interval}; {p_value(pair.p_value)}; {number(pair.n)} pairs)"
+    ends = interval(pair.low, pair.high, places, sign=True)
+    return f"{signed(pair.mean_difference, places)} ({ends}; {p_value(pair.p_value)}; {number(pair.n)} pairs)"

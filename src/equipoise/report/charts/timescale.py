@@ -8,30 +8,39 @@ from dataclasses import dataclass
 from equipoise.report.chart import Chart, Json
 from equipoise.report.charts.logaxis import log_axis
 from equipoise.report.escape import label, short_names
-from equipoise.report.numbers import count, finite, number, share
+from equipoise.report.numbers import count, finite, finites, number, share
 from equipoise.report.palette import series
 from equipoise.report.runs import Run
 
 
 @dataclass(frozen=True)
 class Span:
-    """A run's length beside its decay's time-scale, both in optimizer steps; epochs None when unknown."""
+    """A run's length beside its decay's time-scale, both in optimizer steps.
+
+    Attributes:
+        run: the run.
+        timescale: 1 / (peak lr x weight decay), in steps.
+        length: steps planned, else made.
+        epochs: the time-scale in epochs, None when unknown.
+        survival: share of the initial weights that decay leaves at the end, None when unknown.
+    """
 
     run: Run
     timescale: float
-    horizon: float
+    length: float
     epochs: float | None
+    survival: float | None
 
     @property
     def words(self) -> str:
         """The comparison in one sentence."""
-        covered = self.horizon / self.timescale
-        verdict = "decay has hardly any time to act" if covered < 0.1 else "decay acts within the run"
         epochs = f" ({number(self.epochs)} epochs)" if self.epochs is not None else ""
-        scale = f"time-scale {count(round(self.timescale))} steps{epochs}"
-        return (
-            f"{self.run.arm_label}: {scale}, run {count(round(self.horizon))} steps, {share(covered)} of it: {verdict}"
-        )
+        words = f"{self.run.arm_label}: time-scale {count(round(self.timescale))} steps{epochs}, "
+        words += f"run {count(round(self.length))} steps"
+        if self.survival is None:
+            return words
+        verdict = ", so decay has hardly any time to act" if self.survival > 0.9 else ""
+        return f"{words}; over the run decay leaves {share(self.survival)} of the initial weights{verdict}"
 
 
 def span_of(run: Run) -> Span | None:
@@ -40,10 +49,10 @@ def span_of(run: Run) -> Span | None:
     if not isinstance(entry, dict):
         return None
     timescale = _positive(entry.get("steps"))
-    horizon = _positive(entry.get("horizon")) or float(run.steps)
-    if timescale is None or horizon <= 0:
+    length = _positive(run.meta.get("total_steps")) or float(run.steps)
+    if timescale is None or length <= 0:
         return None
-    return Span(run, timescale, horizon, _positive(entry.get("epochs")))
+    return Span(run, timescale, length, _positive(entry.get("epochs")), _positive(entry.get("survival")))
 
 
 def _positive(value: object) -> float | None:
@@ -58,44 +67,26 @@ def timescale_chart(runs: Sequence[Run]) -> Chart | None:
     if not spans:
         return None
     rows = [label(n) for n in short_names([s.run.arm_label for s in spans], 34)]
-    colours = [series(s.run.arm) for s in spans]
-    traces = [
-        _marks("run length", [s.horizon for s in spans], rows, {"symbol": "circle", "size": 11, "color": colours}),
-        _marks(
-            "time-scale",
-            [s.timescale for s in spans],
-            rows,
-            {"symbol": "line-ns", "size": 18, "line": {"color": "@ink", "width": 3}},
-        ),
-    ]
+    dots: Json = {"symbol": "circle", "size": 11, "color": [series(s.run.arm) for s in spans]}
+    bars: Json = {"symbol": "line-ns", "size": 18, "line": {"color": "@ink", "width": 3}}
+    lengths, scales = [s.length for s in spans], [s.timescale for s in spans]
+    traces = [_marks("run length", lengths, rows, dots), _marks("time-scale", scales, rows, bars)]
     rows_axis: Json = {"type": "category", "automargin": True, "ticksuffix": "  ", "showgrid": False}
     rows_axis["range"] = [len(rows) - 0.4, -0.6]
-    steps = log_axis("optimizer steps (log scale)", [v for s in spans for v in (s.horizon, s.timescale)], showgrid=True)
-    layout: Json = {
-        "xaxis": steps,
-        "yaxis": rows_axis,
-        "margin": {"l": 10, "r": 14, "t": 10, "b": 46},
-    }
+    steps = log_axis("optimizer steps (log scale)", [*lengths, *scales], showgrid=True)
+    layout: Json = {"xaxis": steps, "yaxis": rows_axis, "margin": {"l": 10, "r": 14, "t": 10, "b": 46}}
     summary = ". ".join(s.words for s in spans) + "."
-    return Chart(
-        "timescale",
-        "Decay's time-scale beside the run's length",
-        summary,
-        traces,
-        layout,
-        150 + 40 * len(rows),
-        ("timescale",),
-    )
+    title, height = "Decay's time-scale beside the run's length", 90 + 40 * len(rows)
+    return Chart("timescale", title, summary, traces, layout, height, ("timescale",))
 
 
 def _marks(name: str, values: list[float], rows: list[str], marker: Json) -> Json:
-    hover = f"%{{y}}<br>{name}: %{{x:.4g}} steps<extra></extra>"
     return {
         "type": "scatter",
         "mode": "markers",
         "name": name,
-        "x": [finite(v) for v in values],
+        "x": finites(values),
         "y": rows,
         "marker": marker,
-        "hovertemplate": hover,
+        "hovertemplate": f"%{{y}}<br>{name}: %{{x:.4g}} steps<extra></extra>",
     }
