@@ -3,33 +3,35 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import nn
 
-from equipoise._errors import ArgumentError, near
+from equipoise import optim
+from equipoise._card import find
 from equipoise.recipes.recipe import Recipe
-
-# Until the library's own optimizers are here, torch's stand in for the three that it has.
-_TORCH: dict[str, Callable[..., torch.optim.Optimizer]] = {
-    "adam": torch.optim.Adam,
-    "adamw": torch.optim.AdamW,
-    "sgd": torch.optim.SGD,
-}
 
 
 def build_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
-    """The recipe's optimizer on all parameters of the model, with the hyper-parameters that it has."""
-    if recipe.optimizer not in _TORCH:
-        raise ArgumentError("optimizer", recipe.optimizer, "a known optimizer", near(recipe.optimizer, list(_TORCH)))
-    factory = _TORCH[recipe.optimizer]
-    return factory(model.parameters(), **_accepted(factory, recipe))
+    """The recipe's optimizer over the model, with the hyper-parameters that it has.
+
+    The model's names and roles decide who is decayed: matrices, and not norm gains or biases.
+    Raises ArgumentError with near names for an unknown optimizer.
+    """
+    make = optimizer_class(recipe.optimizer)
+    return make(model, **_accepted(make, recipe), verbose=False)
 
 
-def _accepted(factory: Callable[..., Any], recipe: Recipe) -> dict[str, Any]:
-    """The recipe's hyper-parameters that the factory takes."""
+def optimizer_class(name: str) -> type[torch.optim.Optimizer]:
+    """The drop-in class of the optimizer with that Card: `adam_l2` is `equipoise.optim.AdamL2`."""
+    card = find(name, kind="optim")
+    classes = {word.lower(): word for word in optim.__all__ if inspect.isclass(getattr(optim, word))}
+    return getattr(optim, classes[card.name.replace("_", "")])
+
+
+def _accepted(make: type[torch.optim.Optimizer], recipe: Recipe) -> dict[str, Any]:
+    """The recipe's hyper-parameters that the class takes."""
     offered = {
         "lr": recipe.lr,
         "weight_decay": recipe.weight_decay,
@@ -37,4 +39,4 @@ def _accepted(factory: Callable[..., Any], recipe: Recipe) -> dict[str, Any]:
         "eps": recipe.eps,
         "momentum": recipe.momentum,
     }
-    return {name: value for name, value in offered.items() if name in inspect.signature(factory).parameters}
+    return {name: value for name, value in offered.items() if name in inspect.signature(make).parameters}

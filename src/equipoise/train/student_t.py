@@ -53,6 +53,8 @@ def two_sided_p(t: float, freedom: float) -> float:
         raise ArgumentError("freedom", freedom, "more than 0")
     if math.isinf(t):
         return 0.0
+    if abs(t) < 1:  # the other argument of the same function is exact where this one rounds to 1
+        return 1.0 - incomplete_beta(0.5, freedom / 2, t * t / (freedom + t * t))
     return incomplete_beta(freedom / 2, 0.5, freedom / (freedom + t * t))
 
 

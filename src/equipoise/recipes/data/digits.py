@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from equipoise._errors import DataError
 from equipoise.recipes.data.location import given_file, missing
 from equipoise.recipes.data.pictures import Pictures, read_npz, split_pictures
@@ -19,4 +21,4 @@ def load_digits(directory: str | None = None) -> Pictures:
     except ImportError:
         raise DataError(missing("digits", INSTALL)) from None
     images, labels = load_bundled(return_X_y=True)
-    return split_pictures(images.reshape(-1, 8, 8), labels)
+    return split_pictures(np.asarray(images).reshape(-1, 8, 8), np.asarray(labels))

@@ -51,11 +51,11 @@ def trained_bpe(text: bytes, vocab: int) -> Tokenizer:
 
 def _train(text: bytes, vocab: int, path: Path) -> None:
     """Train and put into the cache in one move, so that two processes never read half a file."""
-    from tokenizers.implementations import ByteLevelBPETokenizer
+    from tokenizers.implementations.byte_level_bpe import ByteLevelBPETokenizer
 
     tokenizer = ByteLevelBPETokenizer()
     lines = text.decode("utf-8", errors="replace").splitlines(keepends=True)
-    tokenizer.train_from_iterator(lines, vocab_size=vocab, show_progress=False)
+    tokenizer.train_from_iterator(iter(lines), vocab_size=vocab, show_progress=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(f".{os.getpid()}.part")
     tokenizer.save(str(partial))

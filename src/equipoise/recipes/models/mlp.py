@@ -32,12 +32,13 @@ class MLP(nn.Module):
 
     def __init__(self, widths: tuple[int, ...], *, classes: int) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(nn.Linear(inner, outer) for inner, outer in pairwise(widths))
-        self.activations = nn.ModuleList(nn.ReLU() for _ in self.layers)
-        self.head = nn.Linear(widths[-1], classes)
-        for layer in self.layers:
+        layers = [nn.Linear(inner, outer) for inner, outer in pairwise(widths)]
+        for layer in layers:
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
             nn.init.zeros_(layer.bias)
+        self.layers = nn.ModuleList(layers)
+        self.activations = nn.ModuleList(nn.ReLU() for _ in layers)
+        self.head = nn.Linear(widths[-1], classes)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits `[B, classes]`."""
