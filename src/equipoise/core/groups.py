@@ -42,7 +42,7 @@ def groups_of(
     ):
         if value is not None:
             raise ArgumentError(name, value, "None with bare parameters", "Pass the model itself to choose by role.")
-    listed = [params] if isinstance(params, Tensor) else list(params)
+    listed: list[Any] = [params] if isinstance(params, Tensor) else list(params)
     return {}, listed if listed and isinstance(listed[0], dict) else [{"params": listed}], []
 
 
@@ -62,7 +62,9 @@ def _by_rules(
     named: list[Named], chains: Mapping[Match, Chain] | None, overrides: Overrides | None
 ) -> tuple[Groups, list[Chain]]:
     """One group per (chain rule, option rule) pair; parameters keep the model's order within a group."""
-    chain_rules = rules_of(chains) if chains is not None else [Rule(REST, None)]
+    chain_rules: list[Rule[Chain | None]] = [Rule(REST, None)]
+    if chains is not None:
+        chain_rules = [Rule(rule.match, rule.give) for rule in rules_of(chains)]
     option_rules = [*(rules_of(overrides) if overrides else []), *_NO_DECAY]
     which_chain, which_options = select(named, chain_rules), select(named, option_rules)
     members: dict[tuple[int, int], list[Named]] = {}

@@ -200,7 +200,7 @@ class Optimizer(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        self._step()
+        self._step()  # pyright: ignore[reportAttributeAccessIssue]
         return loss
 
     @torch.compiler.disable

@@ -42,7 +42,7 @@ class Kernel:
 def _inductor(graph: GraphModule, examples: list[Tensor]) -> Compiled:
     from torch._inductor import standalone_compile
 
-    return standalone_compile(graph, examples, dynamic_shapes="from_graph")
+    return standalone_compile(graph, [*examples], dynamic_shapes="from_graph")
 
 
 def _aot_eager(graph: GraphModule, examples: list[Tensor]) -> Compiled:

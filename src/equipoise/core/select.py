@@ -1,4 +1,4 @@
-"""First-match rules over parameters. Loud: a rule that claims nothing, and a parameter that no rule claims, are errors."""
+"""First-match rules over parameters. Loud: a rule without parameters and a parameter without rule are errors."""
 
 from __future__ import annotations
 

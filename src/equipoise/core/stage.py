@@ -14,8 +14,8 @@ its coefficients `c` (0-D), and returns what it writes. Coefficients are compute
 hyper-parameters of the step (`coefs`), so a schedule never changes a kernel.
 
 A stage that reduces declares its level and gives `partials(r, s, c)`: named elementwise quantities wrapped in `total`
-or `peak`. The engine reduces them (and could pack them into one collective), then calls `update(r, s, c, reduced)`. Stages
-never call sum, norm, mean or max themselves.
+or `peak`. The engine reduces them, and could pack them into one collective, then calls `update(r, s, c, reduced)`.
+Stages never call sum, norm, mean or max themselves.
 
 Laws every stage obeys: only slots APPLY, DECAY and PROJECT write p; nobody writes g0; state keeps shape and dtype;
 update is deterministic and has no data-dependent Python branch.
@@ -97,8 +97,9 @@ class Registers:
 
     def __init__(self, p: Tensor, g: Tensor, eta: Tensor | float) -> None:
         self.p, self.g0, self.g, self.u, self.eta = p, g, g, g, eta
-        self.m: Tensor | None = None
-        self.den: Tensor | None = None
+        # The chain's build-time check guarantees that m and den are written before they are read.
+        self.m: Tensor = None  # type: ignore[assignment]
+        self.den: Tensor = None  # type: ignore[assignment]
         self.lam: Tensor | None = None
         self.aux: dict[str, Tensor] = {}
 
