@@ -10,8 +10,8 @@ Rule: (1) SGDM      |w| = (eta |g1|^2 / (2 lam (1-alpha)))^(1/4)    theta = sqrt
       (2) AdamW     |w|^2 = eta^2 n K / (1-a^2) -> eta n / (2 lam), K = (1-beta1)(1+a beta1) / ((1+beta1)(1-a beta1))
                     theta = sqrt(2 eta lam (1-beta1) / (1+beta1))
       (3) Adam+L2   |w| = (eta sqrt(n) |g1| / (2 lam))^(1/3)        theta = eta sqrt(n (1-beta1)/(1+beta1)) / |w|
-      (4) Lion      |w|^2 = eta^2 n / (1-a^2) [1 + 2 sum_k a^k (2/pi) asin rho_k], theta = sqrt(pi eta lam B)
-                    B = (1-beta1)^2 + beta1^2 (1-beta2)/(1+beta2)
+      (4) Lion      |w|^2 = eta^2 n / (1-a^2) [1 + 2 sum_k a^k (2/pi) asin rho_k]
+                    theta -> sqrt(pi eta lam B) for small eta lam, B = (1-beta1)^2 + beta1^2 (1-beta2)/(1+beta2)
 
 Scope: scale-invariant weights, gradients of successive steps uncorrelated. Embeddings, heads, gains and biases drift.
 Avoid: reading it as a forecast for runs shorter than the relaxation time; see `norm_path` for the way there.
@@ -70,10 +70,13 @@ def adam_l2(*, lr: float, weight_decay: float, beta1: float, numel: int, gradien
 
 
 def lion(*, lr: float, weight_decay: float, beta1: float, beta2: float, numel: int) -> Equilibrium:
-    """Equilibrium of Lion: rotation by the simple form, norm by the arcsine form."""
-    rotation = math.sqrt(math.pi * lr * weight_decay * lion_noise(beta1, beta2))  # (4)
-    growth = numel * lr**2 * lion_memory(lr * weight_decay, beta1, beta2)
-    return Equilibrium(math.sqrt(growth / (1 - (1 - lr * weight_decay) ** 2)), rotation, 1 / (2 * lr * weight_decay))
+    """Equilibrium of Lion: norm by the arcsine form, rotation by the step that leaves this norm as it is."""
+    a = 1 - lr * weight_decay
+    step = lr * math.sqrt(numel)  # every coordinate moves by lr
+    norm = step * math.sqrt(lion_memory(lr * weight_decay, beta1, beta2) / (1 - a**2))  # (4)
+    along = (norm**2 * (1 - a**2) - step**2) / (2 * norm * a)
+    rotation = math.atan2(math.sqrt(max(step**2 - along**2, 0.0)), norm * a + along)
+    return Equilibrium(norm, rotation, 1 / (2 * lr * weight_decay))
 
 
 def lion_noise(beta1: float, beta2: float) -> float:

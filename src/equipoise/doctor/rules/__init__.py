@@ -1,6 +1,7 @@
 """Rules: one symptom per file; a rule takes a run and gives findings, or says that it lacks a signal.
 
-error of an upstream rule silences the rules that would only describe its consequences.
+The order is that of causes: numerics, divergence, attention and logits, decay, propagation. A warning or error of an
+upstream rule silences the rules that would only describe its consequences.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ CONFIG_RULES = ("decay_below_precision", "coupled_decay", "decay_on_gains", "dec
 # consequence -> the causes that explain it
 EXPLAINED_BY: dict[str, tuple[str, ...]] = {
     "learning_rate_too_high": ("nonfinite",),
+    "decay_on_gains": ("coupled_decay",),
     "unbounded_norm": ("nonfinite", "learning_rate_too_high"),
     "unbalanced_updates": ("nonfinite", "learning_rate_too_high", "coupled_decay", "adam_eps_too_large"),
     "dying_units": ("nonfinite", "learning_rate_too_high", "coupled_decay"),
