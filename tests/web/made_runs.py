@@ -36,19 +36,24 @@ def make_run(
     """A store with every metric the page knows."""
     draw = random.Random(f"{label}{seed}")
     names = tensor_names()
-    optimizer = {"name": label, "lr": 1e-3, "weight_decay": 0.1, "betas": [0.9, 0.999]}
+    coupled = "in the gradient" in label
+    group = {"method": "adam" if coupled else "adamw", "family": "adam", "lr": 1e-3, "peak_lr": 1e-3, "law": "lr"}
+    group |= {"weight_decay": 0.1, "decay": "coupled" if coupled else "decoupled", "momentum": 0.0}
+    group |= {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8}
     predicted = {"weight_norm": 5.0, "rotation": 3e-3, "steps_to_equilibrium": 5000}
     meta: dict[str, object] = {
         "label": label,
         "seed": seed,
         "every": EVERY,
-        "model": "gpt: 4 blocks, d=128, 128 tokens, 0.87 M parameters",
-        "data": "python stdlib, bytes",
-        "optimizer": optimizer,
-        "versions": {"torch": "2.13.0", "equipoise": "0.1.0", "python": "3.11.2"},
-        "steps": STEPS,
-        "timescale": {"steps": 10_000.0, "epochs": 3.1, "horizon": STEPS},
+        "model": {"name": "GPT", "parameters": 870_400},
+        "data": "python",
+        "optimizer": {"name": "Adam" if coupled else "AdamW", "groups": [group], "recipe": ""},
+        "parameters": {n: _facts(n) for n in names},
+        "versions": {"torch": "2.13.0", "python": "3.11.2"},
+        "overhead": {"seconds": 0.21, "share": 0.0083},
         "predictions": {n: {**predicted, "scale_invariant": "qkv" in n} for n in names},
+        "total_steps": STEPS,
+        **({} if coupled else {"timescale": {"steps": 10_000.0, "epochs": 3.1, "horizon": 0.015, "survival": 0.985}}),
         **(extra or {}),
     }
     with RunStore.create(folder, meta) as store:
@@ -59,6 +64,12 @@ def make_run(
             _write_layers(store, draw, step)
         store.event(STEPS, "note", "finished")
     return folder
+
+
+def _facts(name: str) -> dict[str, object]:
+    gain = "norm" in name
+    owner = "LayerNorm" if gain else "Embedding" if "embed" in name else "Linear"
+    return {"shape": [128] if gain else [128, 128], "group": 0, "dtype": "float32", "owner": owner}
 
 
 def _write_loss(store: object, draw: random.Random, step: int, end: float) -> None:

@@ -59,17 +59,18 @@ class Group:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page: paragraphs, groups of charts, a sentence for all that could not be shown.
-
-    `legend`: whether its charts use the arms' colours.
-    """
+    """A part of the page: paragraphs, groups of charts, a sentence for all that could not be shown."""
 
     anchor: str
     title: str
     lead: tuple[str, ...] = ()
     groups: tuple[Group, ...] = ()
     gaps: tuple[str, ...] = ()
-    legend: bool = True
+
+    @property
+    def legend(self) -> bool:
+        """Whether the arms' colours need a key: some chart shows several arms without naming them."""
+        return any(c.arm is None for c in self.charts)
 
     @property
     def charts(self) -> tuple[Chart, ...]:

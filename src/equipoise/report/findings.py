@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from equipoise._errors import EquipoiseError
 from equipoise.doctor.finding import Finding
 from equipoise.report.chart import Chart
 from equipoise.report.numbers import listing
 from equipoise.report.runs import Run
+
+if TYPE_CHECKING:
+    from equipoise.doctor.diagnose import Diagnosis
 
 _WEIGHT = {"error": 0, "warning": 1, "info": 2}
 
@@ -51,10 +55,18 @@ class Silent:
 
 @dataclass(frozen=True)
 class Diagnoses:
-    """Everything said of all runs: findings (worst first), silent rules, and runs that could not be diagnosed."""
+    """Everything said of all runs.
+
+    Attributes:
+        told: findings, worst first.
+        silent: rules that could not tell, or whose finding another one explains.
+        clear: rules that looked at every run and found nothing.
+        failed: a sentence for every run that could not be diagnosed.
+    """
 
     told: list[Told]
     silent: list[Silent]
+    clear: list[str]
     failed: list[str]
 
     def count(self, severity: str) -> int:
@@ -64,21 +76,36 @@ class Diagnoses:
 
 def diagnose_runs(runs: Sequence[Run]) -> Diagnoses:
     """Diagnose every run; one that cannot be diagnosed is named in `failed`, the others are told."""
-    from equipoise.doctor.diagnose import diagnose
+    from equipoise.doctor.rules import RULES
 
     told: dict[tuple[object, ...], Told] = {}
     silent: dict[tuple[str, str], Silent] = {}
-    failed: list[str] = []
+    clear, failed = dict.fromkeys(RULES), []
     for run in runs:
-        try:
-            diagnosis = diagnose(run.path)
-        except EquipoiseError as error:
-            failed.append(f"{run.label}: {error}")
+        diagnosis = _diagnosis(run, failed)
+        if diagnosis is None:
+            clear.clear()
             continue
+        left_out = [(rule, f"left out: {cause} explains it") for rule, cause in diagnosis.suppressed]
+        quiet = [*diagnosis.silent, *left_out]
         _add_findings(told, run, diagnosis.findings, of=sum(r.arm == run.arm for r in runs))
-        _add_silent(silent, run, diagnosis.silent)
+        _add_silent(silent, run, quiet)
+        for rule in {f.rule for f in diagnosis.findings} | {rule for rule, _ in quiet}:
+            clear.pop(rule, None)
     order = sorted(_merged(told.values()), key=lambda t: (_WEIGHT[t.finding.severity], t.places[0].arm))
-    return Diagnoses(order, list(silent.values()), failed)
+    return Diagnoses(order, list(silent.values()), list(clear), failed)
+
+
+def _diagnosis(run: Run, failed: list[str]) -> Diagnosis | None:
+    from equipoise.doctor.diagnose import diagnose
+
+    try:
+        return diagnose(run.store)
+    except EquipoiseError as error:
+        failed.append(f"{run.label}: {error}")
+    except (KeyError, TypeError, ValueError, AttributeError) as error:  # a store that something else wrote
+        failed.append(f"{run.label}: its facts are not as the watch writes them ({type(error).__name__}: {error}).")
+    return None
 
 
 def _add_findings(told: dict[tuple[object, ...], Told], run: Run, findings: Iterable[Finding], *, of: int) -> None:

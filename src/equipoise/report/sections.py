@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 
 from equipoise.report.chart import Chart, Group, Section
@@ -18,9 +19,10 @@ from equipoise.report.charts.predicted import (
 )
 from equipoise.report.charts.profile import profile_chart
 from equipoise.report.charts.timescale import timescale_chart
-from equipoise.report.numbers import listing, plural
+from equipoise.report.numbers import listing, plural, share
 from equipoise.report.runs import Run
 
+NEGLIGIBLE = 0.01  # shares below this get a sentence, not a heat map of one colour
 DETAILED = 4  # arms that get heat maps; more would bury the reader
 
 _TENSORS = (
@@ -35,7 +37,10 @@ _ATTENTION = (
     HeatSpec("attention_max_logit", "Largest attention logit", plain, "@sequential", "logit"),
     HeatSpec("dead_units", "Dead units", plain, "@sequential", "share of units", span=(0, 1)),
 )
-_QUIET = {"eps_underflow": "no element of any tensor fell below eps", "dead_units": "no unit was dead at any sample"}
+_QUIET = {
+    "eps_underflow": "of any tensor's elements had a second moment below eps at any sample",
+    "dead_units": "of any layer's units were dead at any sample",
+}
 _LOG = "it is logged by the training loop: watch.log({0}=...)"
 _INPUTS = "the watch needs inputs=, a probe batch, for it"
 _BALANCE = (
@@ -135,7 +140,7 @@ def _tensors(shown: Sequence[Run], runs: Sequence[Run]) -> Section:
         lead.append(f"Shown: the first run of each arm ({listing([run.label for run in shown])}).")
     if left > 0:
         lead.append(f"{plural(left, 'more arm')} not drawn here; give fewer runs to see them.")
-    return Section("tensors", "Every tensor over time", (" ".join(lead),) if groups else (), groups, gaps, legend=False)
+    return Section("tensors", "Every tensor over time", (" ".join(lead),) if groups else (), groups, gaps)
 
 
 def _layers(shown: Sequence[Run]) -> Section:
@@ -164,8 +169,9 @@ def _heat(shown: Sequence[Run], specs: Sequence[HeatSpec]) -> tuple[tuple[Group,
     missing: list[str] = []
     quiet: list[str] = []
     for spec in specs:
-        if spec.metric in _QUIET and _all_zero(shown, spec.metric):
-            quiet.append(f"{spec.title}: {_QUIET[spec.metric]}.")
+        largest = _largest(shown, spec.metric) if spec.metric in _QUIET else None
+        if largest is not None and largest < NEGLIGIBLE:
+            quiet.append(f"{spec.title}: at most {share(largest)} {_QUIET[spec.metric]}, so no map of it.")
             continue
         group = heat_group(shown, spec)
         if group is None:
@@ -175,9 +181,11 @@ def _heat(shown: Sequence[Run], specs: Sequence[HeatSpec]) -> tuple[tuple[Group,
     return tuple(groups), (*quiet, *_missing(missing))
 
 
-def _all_zero(shown: Sequence[Run], metric: str) -> bool:
+def _largest(shown: Sequence[Run], metric: str) -> float | None:
+    """The largest finite value of a metric in any run, None when there is none."""
     tables = [run.store.table(metric) for run in shown]
-    return any(tables) and all(v == 0 for table in tables for _, values in table.values() for v in values)
+    values = [v for table in tables for _, values in table.values() for v in values if math.isfinite(v)]
+    return max(values, default=None)
 
 
 def _present(charts: Iterable[Chart | None]) -> tuple[Chart, ...]:

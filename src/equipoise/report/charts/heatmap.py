@@ -65,7 +65,7 @@ class _Grid:
 
 def heat_group(runs: Sequence[Run], spec: HeatSpec) -> Group | None:
     """A heat map of `spec.metric` for each run that has it, on one colour range with one key; None when none has."""
-    grids = [_grid(run, table, spec) for run in runs if (table := run.store.table(spec.metric))]
+    grids = [_grid(run, table, spec) for run in runs if (table := _in_model_order(run, spec.metric))]
     grids = [g for g in grids if _finite([g])]
     if not grids:
         return None
@@ -79,6 +79,13 @@ def heat_group(runs: Sequence[Run], spec: HeatSpec) -> Group | None:
         else ""
     )
     return Group(spec.title, charts, note, _key(spec, span))
+
+
+def _in_model_order(run: Run, metric: str) -> dict[str, Series]:
+    """The metric's curves as the model lists its parameters: a store lists them by their first number."""
+    table, listed = run.store.table(metric), run.meta.get("parameters")
+    order = {name: i for i, name in enumerate(listed)} if isinstance(listed, dict) else {}
+    return dict(sorted(table.items(), key=lambda item: order.get(item[0], len(order))))
 
 
 def _grid(run: Run, table: dict[str, Series], spec: HeatSpec) -> _Grid:
@@ -107,7 +114,7 @@ def _span(values: list[float], *, symmetric: bool) -> tuple[float, float]:
 
 
 def _robust(order: list[float]) -> float:
-    """The largest of ascending values, or 1.25 x their 95th percentile's distance from the median if it is far beyond."""
+    """The largest of ascending values, or a robust bound when it is far beyond the 95th percentile."""
     middle, high = order[len(order) // 2], order[min(len(order) - 1, int(0.95 * len(order)))]
     usual = middle + 1.25 * (high - middle)
     return usual if order[-1] > middle + 2 * (high - middle) > middle else order[-1]
