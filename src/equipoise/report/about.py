@@ -82,7 +82,7 @@ def _flat(meta: Mapping[str, object], prefix: str = "") -> dict[str, str]:
         if isinstance(value, Mapping):
             flat |= _flat(value, f"{name}.")
         else:
-            flat[name] = _cut(_text(value))
+            flat |= {name: _cut(text)} if (text := _text(value)) else {}
     return flat
 
 

@@ -72,10 +72,14 @@ def short_names(names: list[str], limit: int = 30) -> list[str]:
     >>> short_names(["a" * 9 + "1" + "b" * 9, "a" * 9 + "2" + "b" * 9], 9)
     ['aaaa…bbbb', 'aaaa…bbbb (2)']
     """
-    counts: dict[str, int] = {}
+    taken: set[str] = set()
     result: list[str] = []
     for name in names:
-        cut = short(name, limit)
-        counts[cut] = counts.get(cut, 0) + 1
-        result.append(cut if counts[cut] == 1 else f"{cut} ({counts[cut]})")
+        cut, number = short(name, limit), 1
+        shown = cut
+        while shown in taken:
+            number += 1
+            shown = f"{cut} ({number})"
+        taken.add(shown)
+        result.append(shown)
     return result

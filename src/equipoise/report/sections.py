@@ -171,7 +171,8 @@ def _heat(shown: Sequence[Run], specs: Sequence[HeatSpec]) -> tuple[tuple[Group,
     for spec in specs:
         largest = _largest(shown, spec.metric) if spec.metric in _QUIET else None
         if largest is not None and largest < NEGLIGIBLE:
-            quiet.append(f"{spec.title}: at most {share(largest)} {_QUIET[spec.metric]}, so no map of it.")
+            size = f"at most {share(largest)}" if largest else "none"
+            quiet.append(f"{spec.title}: {size} {_QUIET[spec.metric]}, so no map of it.")
             continue
         group = heat_group(shown, spec)
         if group is None:

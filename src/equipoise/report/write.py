@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from equipoise._errors import ArgumentError, RunError
@@ -75,6 +75,7 @@ def _write(html: str, target: Path) -> Path:
         beside.write_text(html, encoding="utf-8")
         beside.replace(target)
     except OSError as error:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):  # the folder itself may be what is wrong
+            beside.unlink()
         raise RunError(f"the page {str(target)!r} cannot be written: {error.strerror}. Give another out=.") from error
     return target

@@ -33,7 +33,8 @@ def curve_chart(runs: Sequence[Run], metric: str, title: str, unit: str, *, log:
     summary = _summary(curves)
     if len(curves) > 1 and _all_equal(curves):
         summary = f"The same in all {len(curves)} runs: " + _summary(curves[:1])
-        traces = [_trace(curves[0], few=True) | {"line": {"color": "@ink", "width": 1.8}}]
+        ink: Json = {"line": {"color": "@ink", "width": 1.8}, "marker": {"size": 5, "color": "@ink"}}
+        traces = [_trace(curves[0], few=True) | ink]
     else:
         traces = [_trace(c, few=len(curves) <= 3) for c in curves]
     height = log_axis(unit, _values(curves)) if _wants_log(curves, log) else axis(unit, **_room(curves))

@@ -21,7 +21,7 @@ def profile_chart(runs: Sequence[Run], metric: str, title: str, unit: str) -> Ch
     traces = [t for run, table in found for t in (_line(run, table, last=False), _line(run, table, last=True))]
     layers = max((list(table) for _, table in found), key=len)
     ticks: Json = {"tickvals": list(range(len(layers))), "ticktext": [label(n) for n in short_names(layers, 18)]}
-    depth = axis("layer, input to output", **(ticks if len(layers) <= 16 else {}))
+    depth = axis("layer, input to output", zeroline=False, **(ticks if len(layers) <= 16 else {}))
     layout: Json = {"xaxis": depth, "yaxis": axis(unit, rangemode="tozero")}
     summary = ". ".join(_words(run, table) for run, table in found) + "."
     return Chart(f"profile-{metric}", title, summary, traces, layout, metrics=(metric,))
