@@ -11,7 +11,7 @@ TEXT = {".py", ".md", ".toml", ".cff", ".yml", ".yaml", ".txt", ".html", ".j2", 
 # Written in pieces, so that this file does not name what it forbids.
 HOSTS = [
     "pypi" + ".org",
-    "pythonhosted",
+    "python" + "hosted",
     "download." + "pytorch",
     "npmjs" + ".org",
     "--index" + "-url",
