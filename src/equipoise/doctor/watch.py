@@ -230,8 +230,8 @@ def watch(
     _check(inner, tracked, every)
     batch = None if inputs is None else batch_copy(inputs)
     forward = None if batch is None else ForwardSampler(inner, batch, forward_every or 2 * every, every, max_share)
+    first = [] if forward is None else forward.first()  # says so at once when the model does not take the batch
     steps = StepSampler(optim, tracked, inner, batch, total_steps=total_steps, steps_per_epoch=steps_per_epoch)
-    first = [] if forward is None else forward.first()
     facts = {
         **describe_run(inner, optim, tracked),
         "label": label or Path(run_dir).resolve().name,

@@ -83,7 +83,7 @@ def _angle(old: np.ndarray, new: np.ndarray) -> float:
     return float(np.arccos(np.clip(cos, -1, 1)))
 
 
-def _walk(step, norm: float, steps: int, seed: int = 0) -> tuple[float, float]:  # noqa: ANN001
+def _walk(step, norm: float, steps: int, seed: int = 0) -> tuple[float, float]:
     """Random walk of a scale-invariant weight that starts at `norm`: mean norm and angle of its second half."""
     random = np.random.default_rng(seed)
     w = random.standard_normal(N)
@@ -101,8 +101,8 @@ def _walk(step, norm: float, steps: int, seed: int = 0) -> tuple[float, float]: 
     return float(np.mean(norms)), float(np.mean(angles))
 
 
-def _adam(decoupled: bool, lr: float, decay: float, beta1: float = 0.9, beta2: float = 0.99):  # noqa: ANN202
-    def step(w, g, state, t):  # noqa: ANN001, ANN202
+def _adam(decoupled: bool, lr: float, decay: float, beta1: float = 0.9, beta2: float = 0.99):
+    def step(w, g, state, t):
         g = g if decoupled else g + decay * w
         state["m"] = beta1 * state.get("m", 0.0) + (1 - beta1) * g
         state["v"] = beta2 * state.get("v", 0.0) + (1 - beta2) * g**2
@@ -116,7 +116,7 @@ def test_random_walk_of_sgdm() -> None:
     lr, decay, alpha = 0.1, 0.02, 0.9
     told = sgdm(lr=lr, weight_decay=decay, momentum=alpha, gradient_scale=1.0)
 
-    def step(w, g, state, _t):  # noqa: ANN001, ANN202
+    def step(w, g, state, _t):
         state["b"] = alpha * state.get("b", 0.0) + g + decay * w
         return w - lr * state["b"]
 
@@ -144,7 +144,7 @@ def test_random_walk_of_lion() -> None:
     lr, decay, beta1, beta2 = 1e-2, 0.5, 0.9, 0.99
     told = lion(lr=lr, weight_decay=decay, beta1=beta1, beta2=beta2, numel=N)
 
-    def step(w, g, state, _t):  # noqa: ANN001, ANN202
+    def step(w, g, state, _t):
         m = state.get("m", np.zeros(N))
         state["m"] = beta2 * m + (1 - beta2) * g
         return w * (1 - lr * decay) - lr * np.sign(beta1 * m + (1 - beta1) * g)

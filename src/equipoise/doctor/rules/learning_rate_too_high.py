@@ -83,10 +83,9 @@ def _spikes(run: RunFacts, steps: list[int], losses: list[float]) -> Evidence | 
 
 
 def _median_ratios(run: RunFacts) -> dict[int, float]:
-    hidden, found = set(run.hidden()), {}
-    table = run.table("update_ratio", "train under equipoise.watch") if run.recorded else {}
-    for name in hidden & set(table):
-        for step, value in zip(*table[name], strict=True):
+    found: dict[int, list[float]] = {}
+    for name in run.hidden():
+        for step, value in zip(*run.find("update_ratio", name), strict=True):
             if math.isfinite(value):
                 found.setdefault(step, []).append(value)
     return {step: statistics.median(values) for step, values in sorted(found.items())}
