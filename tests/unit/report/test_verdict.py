@@ -22,6 +22,7 @@ def runs(one_run: Path) -> Iterator[list[Run]]:
         yield open_runs([one_run], None, stack)
 
 
+Numbers = tuple[float, float, float]
 NOTHING = Diagnoses([], [], [], [])
 
 
