@@ -20,7 +20,7 @@ def build_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
     Raises ArgumentError with near names for an unknown optimizer.
     """
     make = optimizer_class(recipe.optimizer)
-    return make(model, **_accepted(make, recipe), verbose=False)
+    return make(model, **{**_accepted(make, recipe), "verbose": False})
 
 
 def optimizer_class(name: str) -> type[torch.optim.Optimizer]:

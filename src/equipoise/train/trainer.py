@@ -93,7 +93,7 @@ def _steps(
     """Make steps until the budget is used or Ctrl-C; gives the loss that was not finite, if one was."""
     recipe, done, val_loss = session.recipe, session.done, None
     while session.share < 1 and not stop.wanted:
-        loss = _step(session)
+        loss = make_step(session)
         if not math.isfinite(loss):
             return loss
         recorder.log(done.step, loss=loss)
@@ -106,7 +106,7 @@ def _steps(
     return None
 
 
-def _step(session: Session) -> float:
+def make_step(session: Session) -> float:
     """One optimizer step; its loss, measured before the step. A non-finite loss changes nothing."""
     with Stopwatch(session.done):
         session.set_lr()

@@ -4,7 +4,8 @@ Source: Radford et al. 2019 (GPT-2) for the shape; the placement of norms is a c
 Symbols: tokens [B, T] int64 -> logits [B, T, V]; D width, L layers.
 Rule: x_0 = N_emb(E[tokens] + P[position]); x_l = Block_l(x_{l-1}); logits = W_out N_fin(x_L).
 Initialization: matrices N(0, 1/fan_in); in Pre-LN, where nothing else holds the stream's size, the two that write to it
-(W_o, W_2) are multiplied by 1/sqrt(2L) as in GPT-2; embeddings N(0, 1); the head is 0, so that the first loss is ln V.
+(W_o, W_2) are multiplied by 1/sqrt(2L) as in GPT-2; tokens N(0, 0.1^2) and positions N(0, 0.02^2), small against a step
+of Adam, so that they are learned in a short run; the head is 0, so that the first loss is ln V.
 """
 
 from __future__ import annotations
@@ -22,12 +23,13 @@ from equipoise.recipes.data import Batches, TextBatches
 
 @dataclass(frozen=True)
 class GPTSpec:
-    """Sizes and placement; vocabulary and context come from the data. The defaults make 0.87 M parameters on bytes."""
+    """Sizes and placement of norms (Peri-LN holds the stream and most matrices scale-invariant); the defaults make 0.87 M
+    parameters on bytes. Vocabulary and context come from the data."""
 
     width: int = 128
     heads: int = 4
     layers: int = 4
-    placement: str = "pre_ln"
+    placement: str = "peri_ln"
 
     def build(self, data: Batches) -> GPT:
         """The model for this data. Raises ArgumentError when the data is not text."""
@@ -67,4 +69,6 @@ class GPT(nn.Module):
             if isinstance(module, nn.Linear):
                 factor = self.writer_scale if name.endswith((".out", ".down")) else 1.0
                 module.weight.normal_(std=factor * module.in_features**-0.5)
+        self.tokens.weight.normal_(std=0.1)
+        self.positions.weight.normal_(std=0.02)
         self.head.weight.zero_()
