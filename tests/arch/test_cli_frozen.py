@@ -16,7 +16,9 @@ from unittest import mock
 from equipoise.cli import VERBS, main
 
 SNAPSHOT = Path(__file__).with_name("cli_snapshot.txt")
-OPTION = re.compile(r"^│ (?:-\w(?: [A-Z]+)?, )?(--[a-z][a-z0-9-]*)", re.MULTILINE)  # only where an option is explained
+OPTION = re.compile(
+    r"^[│ ]{0,3}(?:-\w(?: [A-Z]+)?, )?(--[a-z][a-z0-9-]*)", re.MULTILINE
+)  # only where an option is explained
 WIDE = {"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}
 
 
@@ -29,16 +31,20 @@ def _help(verb: str) -> str:
 
 
 def surface() -> str:
-    """One line for each verb with its options, as its help names them."""
+    """Each verb's usage, and under it its options, as its help names them."""
     lines = []
     for verb in sorted(VERBS):
-        options = sorted(set(OPTION.findall(_help(verb))) - {"--help"})
-        lines.append(" ".join([verb, *options]))
+        usage = " ".join(_help(verb).partition("\n\n")[0].split())
+        lines += [usage.removeprefix("usage: "), *(f"    {name}" for name in sorted(set(OPTION.findall(_help(verb)))))]
     return "\n".join(lines) + "\n"
 
 
 def test_verbs_and_options_are_the_frozen_ones() -> None:
     assert surface() == SNAPSHOT.read_text(encoding="utf-8"), "meant? run: python tests/arch/test_cli_frozen.py"
+
+
+def test_the_help_is_read_right() -> None:
+    assert "    --out" in surface(), "the layout of the help has changed, and this test no longer sees options"
 
 
 def test_every_verb_shows_an_example() -> None:
