@@ -30,12 +30,19 @@ def _help(verb: str) -> str:
     return text.getvalue()
 
 
+def _usage(verb: str) -> str:
+    """The verb and its positional words; options in brackets are left out, whatever their layout."""
+    usage = _help(verb).partition("\n\n")[0].removeprefix("usage: ")
+    while (shorter := re.sub(r"\[[^\[\]]*\]", "", usage)) != usage:
+        usage = shorter
+    return " ".join(usage.split())
+
+
 def surface() -> str:
     """Each verb's usage, and under it its options, as its help names them."""
     lines = []
     for verb in sorted(VERBS):
-        usage = " ".join(_help(verb).partition("\n\n")[0].split())
-        lines += [usage.removeprefix("usage: "), *(f"    {name}" for name in sorted(set(OPTION.findall(_help(verb)))))]
+        lines += [_usage(verb), *(f"    {name}" for name in sorted(set(OPTION.findall(_help(verb)))))]
     return "\n".join(lines) + "\n"
 
 
