@@ -42,7 +42,7 @@ bench: $(VENV)/.package  ## time an optimizer step against torch
 	@$(BIN)/python bench/step.py $(ARGS)
 
 docs: $(VENV)/.package $(VENV)/.dev  ## build the documentation into site/
-	@$(BIN)/mkdocs build --strict
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean:  ## remove what make made
 	rm -rf $(VENV) site demo-output

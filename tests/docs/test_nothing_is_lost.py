@@ -47,3 +47,10 @@ def test_readme_lists_the_verbs_there_are() -> None:
 
     used = set(re.findall(r"equipoise ([a-z-]+)(?= |`)", README)) - {"as"}
     assert used <= set(VERBS), used - set(VERBS)
+
+
+def test_every_rule_stands_in_the_page_by_symptom() -> None:
+    from equipoise._card import cards
+
+    page = (ROOT / "docs" / "choose" / "by-symptom.md").read_text(encoding="utf-8")
+    assert not [card.name for card in cards("rule") if f"methods/rule/{card.name}.md" not in page]
