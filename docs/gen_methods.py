@@ -72,9 +72,15 @@ def _facts(card: Card) -> list[str]:
         "state, tensors per parameter": f"{card.state_per_param:g}" if card.kind in ("optim", "stage", "decay") else "",
         "extra passes": str(card.extra_passes) if card.extra_passes else "",
         "laws waived": "; ".join(f"{law} ({reason})" for law, reason in card.laws_waived.items()),
-        "see also": ", ".join(card.see_also),
+        "see also": ", ".join(_link(name, card.kind) for name in card.see_also),
     }
-    return ["| | |", "|---|---|", *(f"| {key} | {_cell(value)} |" for key, value in rows.items() if value), ""]
+    return ["| Card | |", "|---|---|", *(f"| {key} | {_cell(value)} |" for key, value in rows.items() if value), ""]
+
+
+def _link(name: str, kind: str) -> str:
+    """A link to that method's page: of the same kind where there is one, else of any."""
+    homes = sorted((c.kind != kind, c.kind) for c in cards() if c.name == name)
+    return f"[{name}](../{homes[0][1]}/{name}.md)" if homes else name
 
 
 def _text(card: Card) -> list[str]:
