@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from inspect import signature
 from typing import Any
@@ -79,7 +80,7 @@ class Optimizer(torch.optim.Optimizer):
         base = defaults if defaults is not None else self._given_chain.hyper if self._given_chain else {}
         super().__init__(groups, {"lr": None, **base, "peak_lr": peak_lr, "maximize": maximize})
         if verbose or (verbose is None and isinstance(params, nn.Module)):
-            pass
+            sys.stderr.write(self.summary() + "\n")
 
     # ---- groups and their chains ----------------------------------------------------------------------------------
 
@@ -99,10 +100,10 @@ class Optimizer(torch.optim.Optimizer):
     def _enroll(self, group: dict[str, Any], own: Chain | None) -> None:
         if group.get("lr") is None:
             raise ArgumentError("lr", None, "a learning rate", "Give it to the chain, or as a key of the param group.")
+        chain = complete(own) if own is not None else self._chain_of(group)  # its factory checks the values
+        self._chains.append(chain)
         self._schedules.append(Schedules(group))
         group.setdefault("constructor_lr", float(group["lr"]))
-        chain = complete(own) if own is not None else self._chain_of(group)
-        self._chains.append(chain)
         self._signatures.append(_signature(group))
         _check_parameters(group, chain)
         if chain.needs_peak_lr and not peak_lr(group):
@@ -236,14 +237,27 @@ class Optimizer(torch.optim.Optimizer):
             hook(self)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Everything but the plans: they hold views and compiled kernels, and are made again on the next step."""
-        return {**self.__dict__, "_stepper": None, "_names": list(self._by_parameter(self._names)),
-                "_roles": list(self._by_parameter(self._roles))}  # fmt: skip
+        """As torch's: no hooks and no plans. Chains that a factory made are made again, so they need not be saved."""
+        own = (
+            "_asked",
+            "_factory",
+            "_state_dtype",
+            "_given_chain",
+            "_signatures",
+            "_schedules",
+            "_role_chains",
+            "_choice",
+        )
+        chains = None if self._factory is not None else self._chains
+        words = {"_names": self._by_parameter(self._names), "_roles": self._by_parameter(self._roles)}
+        return {**super().__getstate__(), **{key: getattr(self, key) for key in own}, "_chains": chains, **words}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        self._names = self._by_id(state["_names"])
-        self._roles = self._by_id(state["_roles"])
+        self._names, self._roles = self._by_id(state["_names"]), self._by_id(state["_roles"])
+        self._stepper = None
+        if state["_chains"] is None:
+            self._chains = [self._chain_of(group) for group in self.param_groups]
 
     def _by_parameter(self, words: dict[int, str]) -> list[str | None]:
         return [words.get(id(p)) for group in self.param_groups for p in group["params"]]

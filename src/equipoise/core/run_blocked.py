@@ -13,9 +13,11 @@ import torch
 from torch import Tensor
 from torch.fx import Node
 
+from equipoise.core.numerics import compute_dtype
 from equipoise.core.trace import Layout, trace_one
 
 BLOCK = 1 << 17  # elements; a handful of float32 slices of this size fit in a 2 MB cache
+Kind = tuple[torch.dtype, int]  # of a value: its dtype, and 0 for a scalar or 1 for a slice
 _COPY = torch.ops.aten.copy_.default
 _CAST = torch.ops.aten._to_copy.default
 
@@ -39,11 +41,11 @@ class Slot:
 
 @dataclass(frozen=True)
 class Program:
-    """A straight line of operations. Slots: p, g, state..., eta, coefs..., then scratch of the given dtypes."""
+    """A straight line of operations. Slots: p, g, state..., eta, coefs..., then scratch of the given kinds."""
 
     ops: tuple[Op, ...]
     num_inputs: int
-    scratch: tuple[torch.dtype, ...]
+    scratch: tuple[Kind, ...]
 
 
 _PROGRAMS: dict[Layout, Program] = {}
@@ -67,8 +69,8 @@ class _Builder:
         inputs = [node for node in self.nodes if node.op == "placeholder"]
         self.slot = {node: i for i, node in enumerate(inputs)}
         self.num_inputs = len(inputs)
-        self.scratch: list[torch.dtype] = []
-        self.free: dict[torch.dtype, list[int]] = {}
+        self.scratch: list[Kind] = []
+        self.free: dict[Kind, list[int]] = {}
         self.ops: list[Op] = []
 
     def build(self) -> Program:
@@ -100,12 +102,13 @@ class _Builder:
                 later = [r for r in target.users if r is not user and self.at[r] > self.at[node]]
                 if not later and target.meta["val"].dtype == node.meta["val"].dtype:
                     return self.slot[target]
-        return self._take(node.meta["val"].dtype)
+        value = node.meta["val"]
+        return self._take((value.dtype, value.ndim))
 
-    def _take(self, dtype: torch.dtype) -> int:
-        if self.free.get(dtype):
-            return self.free[dtype].pop()
-        self.scratch.append(dtype)
+    def _take(self, kind: Kind) -> int:
+        if self.free.get(kind):
+            return self.free[kind].pop()
+        self.scratch.append(kind)
         return self.num_inputs + len(self.scratch) - 1
 
     def _release(self, node: Node) -> None:
@@ -128,6 +131,11 @@ def _out_form(node: Node) -> Callable[..., object]:
     raise NotImplementedError(f"{target} has no out= form; run this chain with runner='reference'")
 
 
+def _empty(kind: Kind, numel: int, device: torch.device) -> Tensor:
+    dtype, ndim = kind
+    return torch.empty((numel,) * ndim, dtype=dtype, device=device)
+
+
 class Slices:
     """The tensors of one layout, stepped one after the other, slice by slice."""
 
@@ -135,13 +143,11 @@ class Slices:
         self.program = program_for(layout)
         self.tensors = [(p, [column[i] for column in states]) for i, p in enumerate(ps)]
         numel = min(BLOCK, max((p.numel() for p in ps), default=0))
-        self.scratch = [torch.empty(numel, dtype=dtype, device=layout.device) for dtype in self.program.scratch]
+        self.scratch = [_empty(kind, numel, layout.device) for kind in self.program.scratch]
         self.layout = layout
 
     def run(self, gs: Sequence[Tensor], rows: Tensor) -> None:
         """Step all tensors: `gs` flattened gradients, `rows` [count, width] float64 on the CPU."""
-        from equipoise.core.numerics import compute_dtype
-
         table = rows.to(self.layout.device, compute_dtype(self.layout.p_dtype))
         for (p, state), g, row in zip(self.tensors, gs, table, strict=True):
             self._run_one((p, g, *state), row.unbind(0))
@@ -151,7 +157,7 @@ class Slices:
         for start in range(0, numel, BLOCK):
             stop = min(start + BLOCK, numel)
             part = [t[start:stop] if t.ndim else t for t in tensors] if stop - start < numel else list(tensors)
-            scratch = [t[: stop - start] if t.numel() != stop - start else t for t in self.scratch]
+            scratch = [t[: stop - start] if t.ndim else t for t in self.scratch]
             _replay(self.program.ops, [*part, *coefs, *scratch])
 
 

@@ -79,7 +79,9 @@ def why_not_compile(device: torch.device) -> str | None:
 
         return None if has_triton() else "Triton was not found. Cure: pip install triton"
     try:
-        from torch._inductor.cpp_builder import get_cpp_compiler
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # importing Inductor warns about torch's own deprecations
+            from torch._inductor.cpp_builder import get_cpp_compiler
 
         get_cpp_compiler()
     except Exception as error:
