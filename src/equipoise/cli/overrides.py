@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from equipoise._errors import ArgumentError
-from equipoise.recipes.override import parse_overrides
-from equipoise.recipes.recipe import Recipe
+
+if TYPE_CHECKING:
+    from equipoise.recipes import Recipe
 
 
 @dataclass
@@ -37,6 +38,8 @@ class Overrides:
 
     def apply(self, recipe: Recipe) -> Recipe:
         """The recipe with these changes. Raises ArgumentError with near names for an unknown field."""
+        from equipoise.recipes.override import parse_overrides  # brings torch: not for --help
+
         named = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "set"}
         changes: dict[str, object] = {name: value for name, value in named.items() if value is not None}
         for text in self.set:

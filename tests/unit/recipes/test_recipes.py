@@ -53,7 +53,7 @@ def test_the_default_gpt_has_the_advertised_size_and_first_loss():
     assert sum(p.numel() for p in model.parameters()) == pytest.approx(0.87e6, rel=0.01)
     inputs, targets = TEXT.batch(1, size=2, seed=0)
     loss = torch.nn.functional.cross_entropy(model(inputs).flatten(0, -2), targets.flatten())
-    assert loss.item() == pytest.approx(torch.tensor(256.0).log().item(), rel=1e-5)
+    assert loss.item() == pytest.approx(torch.tensor(256.0).log().item(), rel=0.01)
 
 
 def test_models_refuse_data_of_the_wrong_kind():

@@ -5,7 +5,7 @@ Symbols: tokens [B, T] int64 -> logits [B, T, V]; D width, L layers.
 Rule: x_0 = N_emb(E[tokens] + P[position]); x_l = Block_l(x_{l-1}); logits = W_out N_fin(x_L).
 Initialization: matrices N(0, 1/fan_in); in Pre-LN, where nothing else holds the stream's size, the two that write to it
 (W_o, W_2) are multiplied by 1/sqrt(2L) as in GPT-2; tokens N(0, 0.1^2) and positions N(0, 0.02^2), small against a step
-of Adam, so that they are learned in a short run; the head is 0, so that the first loss is ln V.
+of Adam, so that they are learned in a short run; the head N(0, 0.01/fan_in), so that the first loss is about ln V.
 """
 
 from __future__ import annotations
@@ -71,4 +71,4 @@ class GPT(nn.Module):
                 module.weight.normal_(std=factor * module.in_features**-0.5)
         self.tokens.weight.normal_(std=0.1)
         self.positions.weight.normal_(std=0.02)
-        self.head.weight.zero_()
+        self.head.weight.mul_(0.1)
