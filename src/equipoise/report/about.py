@@ -1,4 +1,4 @@
-"""What was run: the facts each store carries, as a table with a column per arm."""
+"""What was run: the facts each store carries; those in which the arms differ first, those they share after."""
 
 from __future__ import annotations
 
@@ -8,22 +8,13 @@ from dataclasses import dataclass
 from equipoise.report.numbers import count, number, share
 from equipoise.report.runs import Run
 
-# Shown elsewhere on the page, or long lists that nobody reads in a table.
-_ELSEWHERE = {"predictions", "timescale", "label", "parameters", "scale_invariant", "horizon_so_far", "overhead"}
-_FIRST = (
-    "name",
-    "recipe",
-    "model",
-    "data",
-    "optimizer",
-    "schedule",
-    "seed",
-    "steps",
-    "batch_size",
-    "every",
-    "versions",
-)
-_LONGEST = 400
+# Told elsewhere on the page, repeated in the recipe, or long tables of their own.
+_ELSEWHERE = {
+    "predictions", "timescale", "label", "parameters", "scale_invariant", "horizon_so_far", "overhead", "last_step",
+    "recipe_name", "schema_version", "recipe.label", "recipe.seed",
+}  # fmt: skip
+_FIRST = ("folder", "recipe", "model", "data", "optimizer", "seed", "last step", "watch overhead", "versions")
+_LONGEST = 1500
 
 
 @dataclass(frozen=True)
@@ -53,6 +44,8 @@ def _rank(name: str) -> tuple[int, str]:
 
 def _facts(run: Run) -> dict[str, str]:
     facts = {"folder": folder_name(run), "last step": count(run.steps), **_flat(run.meta)}
+    if "optimizer.recipe" in facts:  # the chain in words says the same and more
+        facts.pop("optimizer.groups", None)
     cost = _watch_cost(run)
     return facts | ({"watch overhead": cost} if cost else {})
 
@@ -77,18 +70,18 @@ def _flat(meta: Mapping[str, object], prefix: str = "") -> dict[str, str]:
     flat: dict[str, str] = {}
     for key, value in meta.items():
         name = f"{prefix}{key}"
-        if not prefix and key in _ELSEWHERE:
+        if name in _ELSEWHERE or value is None:
             continue
         if isinstance(value, Mapping):
             flat |= _flat(value, f"{name}.")
-        else:
-            flat |= {name: _cut(text)} if (text := _text(value)) else {}
+        elif text := _text(value):
+            flat[name] = text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
     return flat
 
 
 def _text(value: object) -> str:
     if isinstance(value, bool) or value is None:
-        return {True: "yes", False: "no", None: "–"}[value]
+        return {True: "yes", False: "no", None: ""}[value]
     if isinstance(value, int):
         return count(value)
     if isinstance(value, float):
@@ -96,10 +89,6 @@ def _text(value: object) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{k} {_text(v)}" for k, v in value.items())
     if isinstance(value, list | tuple):
-        between = "; " if any(isinstance(v, Mapping) for v in value) else ", "
-        return between.join(_text(v) for v in value) or "–"
+        between = "\n" if any(isinstance(v, Mapping) for v in value) else ", "
+        return between.join(_text(v) for v in value)
     return str(value)
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"

@@ -97,7 +97,7 @@ def theme(scheme: Scheme) -> Json:
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "font": {"family": FONT, "size": 12, "color": colours["@muted"]},
-        "xaxis": {**both, "showgrid": False, "showline": True},
+        "xaxis": {**both, "showgrid": False, "showline": True, "zeroline": False},
         "yaxis": both,
         "hoverlabel": {"font": {"family": FONT, "size": 12}, "align": "left", "namelength": -1},
         "margin": {"l": 56, "r": 14, "t": 12, "b": 46},

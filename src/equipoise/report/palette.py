@@ -72,6 +72,11 @@ def dash(arm: int) -> str:
     return DASHES[(arm // SERIES) % len(DASHES)]
 
 
+def width(arm: int, arms: int) -> float:
+    """The line width of an arm: later arms are drawn over earlier ones, so they are thinner, and equal curves show."""
+    return 1.2 + min(1.1, 3.3 / max(arms, 1)) * max(0, arms - 1 - arm)
+
+
 def symbol(arm: int) -> str:
     """The marker of an arm."""
     return SYMBOLS[arm % len(SYMBOLS)]

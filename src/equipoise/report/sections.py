@@ -8,17 +8,11 @@ from collections.abc import Callable, Iterable, Sequence
 from equipoise.report.chart import Chart, Group, Section
 from equipoise.report.charts.curves import curve_chart
 from equipoise.report.charts.heatmap import HeatSpec, heat_group, log2_to_first, log10, plain
-from equipoise.report.charts.predicted import (
-    ROTATION,
-    WEIGHT_NORM,
-    Quantity,
-    chosen,
-    course_chart,
-    matches,
-    settled_charts,
-)
+from equipoise.report.charts.predicted import course_chart, settled_charts
 from equipoise.report.charts.profile import profile_chart
 from equipoise.report.charts.timescale import timescale_chart
+from equipoise.report.escape import short
+from equipoise.report.matching import ROTATION, WEIGHT_NORM, Quantity, chosen, matches, outgrown
 from equipoise.report.numbers import listing, plural, share
 from equipoise.report.runs import Run
 
@@ -26,8 +20,12 @@ NEGLIGIBLE = 0.01  # shares below this get a sentence, not a heat map of one col
 DETAILED = 4  # arms that get heat maps; more would bury the reader
 
 _TENSORS = (
-    HeatSpec("weight_norm", "Weight norm", log2_to_first, "@diverging", "norm ÷ its first value", powers=2),
-    HeatSpec("update_ratio", "Update ratio", log10, "@sequential", "rms(update) ÷ rms(weight)", powers=10),
+    HeatSpec(
+        "weight_norm", "Weight norm", log2_to_first, "@diverging", "norm ÷ its first value", powers=2, fit="matrices"
+    ),
+    HeatSpec(
+        "update_ratio", "Update ratio", log10, "@sequential", "rms(update) ÷ rms(weight)", powers=10, fit="matrices"
+    ),
     HeatSpec("grad_norm", "Gradient norm", log10, "@sequential", "gradient norm", powers=10),
     HeatSpec("decay_share", "Share of decay in the update", plain, "@sequential", "decay ÷ whole update"),
     HeatSpec("eps_underflow", "Adam's eps underflow", plain, "@sequential", "share of elements", span=(0, 1)),
@@ -44,9 +42,12 @@ _QUIET = {
 _LOG = "it is logged by the training loop: watch.log({0}=...)"
 _INPUTS = "the watch needs inputs=, a probe batch, for it"
 _BALANCE = (
-    "For a scale-invariant weight, decay pulls the norm down and the updates push it up until both balance. "
-    "Theory gives the norm and the rotation per step at that balance in closed form. "
-    "It holds for scale-invariant weights; rows marked * were tested and are not exactly so: there it is a guide."
+    "Updates push the norm of a scale-invariant weight up, decay pulls it down, until both balance. Theory gives, in "
+    "closed form, the norm and the rotation per step at that equilibrium, and the path there from the first measured "
+    "norm. It holds for scale-invariant weights; rows marked * were tested and are not exactly so: there it is a guide."
+)
+_SETTLED_KEY = (
+    "Circle: first samples. Dot: last samples. Bar: predicted for the last samples. Diamond: predicted equilibrium."
 )
 _UNPREDICTED = "the optimizer has no decay, or is one for which there is no closed form"
 _NEEDS = {
@@ -100,6 +101,7 @@ def _predictions(shown: Sequence[Run]) -> Section:
     for quantity in (WEIGHT_NORM, ROTATION):
         made = _settled(shown, quantity)
         groups += made
+        gaps += _outgrown(shown, quantity)
         if not made:
             gaps.append(f"No prediction of {quantity.title.lower()} to show: {_UNPREDICTED}.")
     scale = timescale_chart(shown)
@@ -114,17 +116,33 @@ def _predictions(shown: Sequence[Run]) -> Section:
     return Section("predicted", "Measured beside predicted", (_BALANCE,) if groups else (), ordered, tuple(gaps))
 
 
+def _outgrown(shown: Sequence[Run], quantity: Quantity) -> list[str]:
+    """A sentence for every run in which the law stopped applying to some tensors."""
+    found = [(run, outgrown(run, quantity)) for run in shown]
+    return [
+        f"{quantity.title}, {run.arm_label}: {plural(len(ended), 'tensor')} left out ({_names(list(ended))}). "
+        "The gradient ceased to be orthogonal to the weight within the run, so the law applies no longer."
+        for run, ended in found
+        if ended
+    ]
+
+
+def _names(tensors: list[str]) -> str:
+    few = [short(t, 40) for t in tensors[:3]]
+    return listing(few) if len(tensors) <= 3 else f"{', '.join(few)} ..."
+
+
 def _settled(shown: Sequence[Run], quantity: Quantity) -> list[Group]:
     overview = tuple(settled_charts(shown, quantity))
     source = next((run for run in shown if matches(run, quantity)), None)
     names = chosen(source, quantity) if source else []
     courses = _present(course_chart(shown, quantity, name, i) for i, name in enumerate(names))
     groups = (
-        Group(f"{quantity.title}, every tensor", overview, "Circle: first samples. Dot: last samples. Bar: predicted."),
+        Group(f"{quantity.title}, every tensor", overview, _SETTLED_KEY),
         Group(
             f"{quantity.title} over time",
             courses,
-            "Solid: measured. Dashed: the equilibrium that theory predicted at that step.",
+            "Solid: measured. Dashed: predicted.",
         ),
     )
     return [g for g in groups if g.charts]

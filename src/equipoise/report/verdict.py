@@ -9,7 +9,7 @@ from typing import cast
 
 from equipoise.report.comparison import Comparison, Pair
 from equipoise.report.findings import Diagnoses, Told
-from equipoise.report.numbers import count, fixed, interval, listing, number, p_value, places_for, plural, share, signed
+from equipoise.report.numbers import count, fixed, interval, listing, p_value, places_for, plural, share, signed
 from equipoise.report.runs import Run
 
 
@@ -89,7 +89,8 @@ def _means(pair: Pair, comparison: Comparison) -> str:
     change = (
         f", {share(abs(arm.mean / base.mean - 1))} {'less' if arm.mean < base.mean else 'more'}" if base.mean else ""
     )
-    return f"Means {number(base.mean, 4)} → {number(arm.mean, 4)}{change}."
+    means = f"{fixed(base.mean, comparison.places)} → {fixed(arm.mean, comparison.places)}"
+    return f"Means {means}{change}."
 
 
 def _figure(pair: Pair, comparison: Comparison) -> tuple[str, str]:

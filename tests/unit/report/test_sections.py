@@ -124,3 +124,44 @@ def test_equal_curves_are_drawn_once_and_said_to_be_equal(compared: Path, opened
     lr = next(c for c in charts if c.key == "lr")
     assert len(lr.traces) == 1
     assert lr.summary.startswith("The same in all 9 runs")
+
+
+def test_curves_that_lie_on_each_other_are_dashed_and_named(tmp_path: Path, opened: ExitStack) -> None:
+    for name, offset in (("a", 0.0), ("b", 1e-4), ("c", 0.5)):
+        with RunStore.create(tmp_path / name, {"label": name}) as store:
+            for step in range(1, 20):
+                store.write(step, "loss", 3.0 / step + offset)
+    chart = sections_of(opened, *(tmp_path / n for n in "abc"))["curves"].charts[0]
+    assert [t["line"]["dash"] for t in chart.traces] == ["solid", "5px,5px", "solid"]
+    assert "b (dashed) lies on a" in chart.summary
+
+
+def predicted_run(folder: Path, *, until: int) -> Path:
+    with RunStore.create(folder, {"label": "run"}) as store:
+        for step in range(1, 101):
+            store.write(step, "weight_norm", 10.0 + step / 100, "a.weight")
+            if step <= until:
+                store.write(step, "predicted_weight_norm", 10.5, "a.weight")
+    return folder
+
+
+def test_agreement_is_judged_at_the_same_steps(tmp_path: Path, opened: ExitStack) -> None:
+    chart = next(c for c in sections_of(opened, predicted_run(tmp_path / "full", until=100))["predicted"].charts)
+    assert chart.summary.startswith("1 of 1 tensor end within 10 % of the prediction")
+
+
+def test_a_prediction_that_ended_early_is_not_compared_with_the_end(tmp_path: Path, opened: ExitStack) -> None:
+    section = sections_of(opened, predicted_run(tmp_path / "early", until=40))["predicted"]
+    assert section.charts == ()
+    assert "1 tensor left out (a.weight)" in " ".join(section.gaps)
+
+
+def test_matrices_decide_the_colours_of_weight_norms(tmp_path: Path, opened: ExitStack) -> None:
+    shapes = {"w": {"shape": [4, 4]}, "b": {"shape": [4]}}
+    with RunStore.create(tmp_path / "run", {"parameters": shapes}) as store:
+        for step in (1, 2, 3):
+            store.write(step, "weight_norm", 1.0 + 0.1 * step, "w")
+            store.write(step, "weight_norm", 1e-3 * 10**step, "b")
+    group = sections_of(opened, tmp_path / "run")["tensors"].groups[0]
+    assert group.charts[0].traces[0]["zmax"] < 0.5
+    assert group.note.startswith("33 % of the cells lie beyond")

@@ -7,13 +7,12 @@ from collections.abc import Sequence
 
 from equipoise.report.chart import Chart, Json, axis, step_axis
 from equipoise.report.charts.logaxis import log_axis
+from equipoise.report.charts.overlap import Curve, covered, covered_words
 from equipoise.report.escape import label
 from equipoise.report.numbers import count, finites, listing, number
 from equipoise.report.palette import dash, series
 from equipoise.report.runs import Run
 from equipoise.report.thin import thin
-
-Curve = tuple[Run, list[int], list[float]]
 
 
 def curve_chart(runs: Sequence[Run], metric: str, title: str, unit: str, *, log: bool | None = None) -> Chart | None:
@@ -30,19 +29,20 @@ def curve_chart(runs: Sequence[Run], metric: str, title: str, unit: str, *, log:
     curves = [(run, steps, values) for run, steps, values in curves if any(math.isfinite(v) for v in values)]
     if not curves:
         return None
-    summary = _summary(curves)
     if len(curves) > 1 and _all_equal(curves):
-        summary = f"The same in all {len(curves)} runs: " + _summary(curves[:1])
+        summary = f"The same in all {len(curves)} runs: " + _summary(curves[:1], [])
         ink: Json = {"line": {"color": "@ink", "width": 1.8}, "marker": {"size": 5, "color": "@ink"}}
-        traces = [_trace(curves[0], few=True) | ink]
+        traces = [_trace(curves[0], few=True, over=False) | ink]
     else:
-        traces = [_trace(c, few=len(curves) <= 3) for c in curves]
+        over = covered(curves)
+        summary = _summary(curves, covered_words(curves, over))
+        traces = [_trace(c, few=len(curves) <= 3, over=c[0].arm in over) for c in curves]
     height = log_axis(unit, _values(curves)) if _wants_log(curves, log) else axis(unit, **_room(curves))
     layout: Json = {"xaxis": step_axis(), "yaxis": height}
     return Chart(metric, title, summary, traces, layout, metrics=(metric,))
 
 
-def _trace(curve: Curve, *, few: bool) -> Json:
+def _trace(curve: Curve, *, few: bool, over: bool) -> Json:
     run, steps, values = curve
     steps, values = thin(steps, values)
     markers = len(steps) <= 30
@@ -52,9 +52,8 @@ def _trace(curve: Curve, *, few: bool) -> Json:
         "x": steps,
         "y": finites(values),
         "name": label(run.arm_label),
-        "line": {"color": series(run.arm), "width": 1.8 if few or markers else 1.2, "dash": dash(run.arm)},
+        "line": {"color": series(run.arm), "width": 1.8 if few else 1.3, "dash": "5px,5px" if over else dash(run.arm)},
         "marker": {"size": 5, "color": series(run.arm)},
-        "opacity": 1 if few else 0.8,
         "hovertemplate": f"{label(run.label)}<br>step %{{x}}: %{{y:.4g}}<extra></extra>",
     }
 
@@ -81,12 +80,12 @@ def _wants_log(curves: list[Curve], log: bool | None) -> bool:
     return min(numbers) > 0 and max(numbers) > 30 * min(numbers)
 
 
-def _summary(curves: list[Curve]) -> str:
+def _summary(curves: list[Curve], more: list[str]) -> str:
     """Start and end of each arm's first curve, and where a curve stopped being finite."""
     firsts = {run.arm: (run, steps, values) for run, steps, values in reversed(curves)}
     parts = [_ends(firsts[arm], named=len(curves) > 1) for arm in sorted(firsts)][:6]
     broken = [_first_broken(c) for c in curves]
-    return ". ".join([*parts, *filter(None, broken)]) + "."
+    return ". ".join([*parts, *more, *filter(None, broken)]) + "."
 
 
 def _ends(curve: Curve, *, named: bool) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from equipoise.report.chart import Chart, ColourKey, Group, Json, step_axis
 from equipoise.report.charts.logaxis import linear_ticks, log_ticks
@@ -25,6 +26,7 @@ class HeatSpec:
         scale: colour token, "@sequential" or "@diverging".
         bar: what the colours count.
         span: fixed colour range, None for the range of all runs shown (symmetric for a diverging scale).
+        fit: rows that decide the colour range; biases that begin at zero would wash out everything else.
         powers: base of the logarithm that `transform` takes, None when it takes none.
     """
 
@@ -35,6 +37,7 @@ class HeatSpec:
     bar: str
     span: tuple[float, float] | None = None
     powers: int | None = None
+    fit: Literal["all", "matrices"] = "all"
 
 
 def plain(values: list[float]) -> list[float]:
@@ -70,7 +73,8 @@ def heat_group(runs: Sequence[Run], spec: HeatSpec) -> Group | None:
     if not grids:
         return None
     values = _finite(grids)
-    span = spec.span or _span(values, symmetric=spec.scale == "@diverging")
+    decisive = (_finite([_matrices(g) for g in grids]) if spec.fit == "matrices" else []) or values
+    span = spec.span or _span(decisive, symmetric=spec.scale == "@diverging")
     charts = tuple(_chart(grid, spec, span) for grid in grids)
     beyond = sum(not span[0] <= v <= span[1] for v in values)
     note = (
@@ -118,6 +122,14 @@ def _robust(order: list[float]) -> float:
     middle, high = order[len(order) // 2], order[min(len(order) - 1, int(0.95 * len(order)))]
     usual = middle + 1.25 * (high - middle)
     return usual if order[-1] > middle + 2 * (high - middle) > middle else order[-1]
+
+
+def _matrices(grid: _Grid) -> _Grid:
+    """The rows of parameters with two axes or more, as the run lists their shapes."""
+    listed = grid.run.meta.get("parameters")
+    shapes = {n: f.get("shape") for n, f in listed.items()} if isinstance(listed, dict) else {}
+    kept = [row for name, row in zip(grid.names, grid.colour, strict=True) if len(shapes.get(name) or ()) > 1]
+    return replace(grid, colour=kept)
 
 
 def _finite(grids: list[_Grid]) -> list[float]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from equipoise.report.chart import Chart, Json, axis
 from equipoise.report.escape import label, short_names
 from equipoise.report.numbers import finites, number
-from equipoise.report.palette import series, symbol
+from equipoise.report.palette import series, symbol, width
 from equipoise.report.runs import Run
 from equipoise.report.thin import Series
 
@@ -18,7 +18,10 @@ def profile_chart(runs: Sequence[Run], metric: str, title: str, unit: str) -> Ch
     found = [(run, table) for run in runs if (table := run.store.table(metric))]
     if not found:
         return None
-    traces = [t for run, table in found for t in (_line(run, table, last=False), _line(run, table, last=True))]
+    arms = 1 + max(run.arm for run, _ in found)
+    traces = [
+        t for run, table in found for t in (_line(run, table, arms, last=False), _line(run, table, arms, last=True))
+    ]
     layers = max((list(table) for _, table in found), key=len)
     ticks: Json = {"tickvals": list(range(len(layers))), "ticktext": [label(n) for n in short_names(layers, 18)]}
     depth = axis("layer, input to output", zeroline=False, **(ticks if len(layers) <= 16 else {}))
@@ -27,7 +30,7 @@ def profile_chart(runs: Sequence[Run], metric: str, title: str, unit: str) -> Ch
     return Chart(f"profile-{metric}", title, summary, traces, layout, metrics=(metric,))
 
 
-def _line(run: Run, table: dict[str, Series], *, last: bool) -> Json:
+def _line(run: Run, table: dict[str, Series], arms: int, *, last: bool) -> Json:
     values = [_end(values, last=last) for _, values in table.values()]
     when = "last sample" if last else "first sample"
     return {
@@ -36,7 +39,7 @@ def _line(run: Run, table: dict[str, Series], *, last: bool) -> Json:
         "x": list(range(len(values))),
         "y": finites(values),
         "name": label(run.arm_label),
-        "line": {"color": series(run.arm), "width": 2 if last else 1.3, "dash": "solid" if last else "dot"},
+        "line": {"color": series(run.arm), "width": width(run.arm, arms), "dash": "solid" if last else "dot"},
         "marker": {"size": 6 if last else 4, "color": series(run.arm), "symbol": symbol(run.arm)},
         "hovertemplate": f"{label(run.arm_label)}, {when}<br>layer %{{x}}: %{{y:.4g}}<extra></extra>",
     }

@@ -39,8 +39,8 @@ class Span:
         words += f"run {count(round(self.length))} steps"
         if self.survival is None:
             return words
-        verdict = ", so decay has hardly any time to act" if self.survival > 0.9 else ""
-        return f"{words}; over the run decay leaves {share(self.survival)} of the initial weights{verdict}"
+        verdict = ", so it has hardly any time to act" if self.survival > 0.9 else ""
+        return f"{words}; in all, decay takes {share(1 - self.survival)} off the initial weights{verdict}"
 
 
 def span_of(run: Run) -> Span | None:
