@@ -40,7 +40,7 @@ def start(shapes=SHAPES, *, dtype=torch.float64, seed=0) -> list[torch.nn.Parame
 
 
 def gradients(parameters, step: int) -> list[torch.Tensor]:
-    """Gradients of a fixed sequence: noise with a pull that depends on the step, the same for every runner and dtype."""
+    """Gradients of a fixed sequence of noise, the same for every runner and dtype."""
     generator = torch.Generator().manual_seed(1000 + step)
     return [torch.randn(p.shape, generator=generator, dtype=torch.float64).to(p.dtype) for p in parameters]
 

@@ -8,6 +8,7 @@ written in its Layout, and the planner only gives it lists that fit: 1-D tensors
 from __future__ import annotations
 
 import os
+import sys
 import warnings
 from collections.abc import Callable, Sequence
 
@@ -59,6 +60,8 @@ def kernel_for(layout: Layout, *, length: int = LENGTH, backend: str = "inductor
     """The kernel of a layout, compiled on first use and shared by all optimizers of this process."""
     key = (layout, length, backend, torch.get_num_threads())
     if key not in _KERNELS:
+        if backend == "inductor":
+            sys.stderr.write("equipoise: compiling the step, once; later processes find it in torch's cache\n")
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the compiler's own deprecation notices are not the user's business
             _KERNELS[key] = Kernel(layout, length, backend)
