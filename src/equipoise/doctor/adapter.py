@@ -6,6 +6,7 @@ torch's (`exp_avg`, `exp_avg_sq`, `momentum_buffer`, `step`), so per-parameter s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Literal
@@ -39,7 +40,8 @@ class GroupFacts:
         peak_lr: the largest learning rate known of (schedulers keep it in the group).
         weight_decay: coefficient, 0 without.
         decay: "coupled" (through the gradient), "decoupled" or "none".
-        law: "lr" (decay per step is lr * weight_decay), "independent" (weight_decay) or "normalized".
+        law: "lr" (decay per step is lr * weight_decay), "independent" or "normalized" (free of lr).
+        rate_per_lr: decay per step divided by lr: weight_decay under torch's law.
         beta1, beta2, eps, momentum: as in torch; 0 where the method has none.
     """
 
@@ -50,6 +52,7 @@ class GroupFacts:
     weight_decay: float
     decay: Decay
     law: str
+    rate_per_lr: float
     beta1: float
     beta2: float
     eps: float
@@ -66,7 +69,7 @@ class GroupFacts:
 
     def decay_rate(self, lr: float | None = None) -> float | None:
         """Share by which decay alone shrinks the weights each step; None when that has no closed form (Adam + L2)."""
-        rate = self.weight_decay if self.law == "independent" else self.weight_decay * (self.lr if lr is None else lr)
+        rate = self.rate_per_lr * (self.lr if lr is None else lr)
         if self.decay == "none":
             return 0.0
         if self.decay == "decoupled":
@@ -118,22 +121,37 @@ def read_groups(optimizer: torch.optim.Optimizer) -> list[GroupFacts]:
 
 def read_group(optimizer: torch.optim.Optimizer, group: Mapping[str, object]) -> GroupFacts:
     """Facts of one param group."""
-    method = _method(optimizer, group)
+    chain = _chain(optimizer, group)
+    method = _method(optimizer, group, chain)
     family = _FAMILIES.get(method, "other")
     weight_decay = _float(group.get("weight_decay"))
-    decay, law = _decay(optimizer, group, method, weight_decay)
+    decay, law = _decay(chain, method, weight_decay)
     betas = group.get("betas")
     beta1, beta2 = (_float(b) for b in betas) if isinstance(betas, tuple | list) else (0.0, 0.0)
     lr = _float(group.get("lr"))
     peak = max(lr, *(_float(group.get(key)) for key in ("peak_lr", "max_lr", "initial_lr")))
+    per_lr = weight_decay * _per_lr(law, peak, _float(group.get("period")))
     eps, momentum = _float(group.get("eps")), _float(group.get("momentum"))
-    return GroupFacts(method, family, lr, peak, weight_decay, decay, law, beta1, beta2, eps, momentum)
+    return GroupFacts(method, family, lr, peak, weight_decay, decay, law, per_lr, beta1, beta2, eps, momentum)
 
 
-def _method(optimizer: torch.optim.Optimizer, group: Mapping[str, object]) -> str:
-    named = getattr(optimizer, "method", None)  # equipoise's own say so
+def _chain(optimizer: torch.optim.Optimizer, group: Mapping[str, object]) -> object:
+    """The chain that steps this group, for equipoise's optimizers."""
+    own = getattr(optimizer, "group_chain", None)
+    return own(group) if callable(own) else None
+
+
+def _per_lr(law: str, peak: float, period: float) -> float:
+    """What turns a coefficient of this law into one of torch's law, at the same peak learning rate."""
+    if law == "lr" or not peak:
+        return 1.0
+    return 1 / peak / (math.sqrt(period) if law == "normalized" and period > 0 else 1.0)
+
+
+def _method(optimizer: torch.optim.Optimizer, group: Mapping[str, object], chain: object) -> str:
+    named = getattr(chain, "name", None)
     if isinstance(named, str):
-        return named
+        return named or "chain"
     if isinstance(optimizer, torch.optim.Adam):
         return "adamw" if group.get("decoupled_weight_decay") else "adam"
     if isinstance(optimizer, torch.optim.AdamW):
@@ -141,17 +159,12 @@ def _method(optimizer: torch.optim.Optimizer, group: Mapping[str, object]) -> st
     return "sgd" if isinstance(optimizer, torch.optim.SGD) else type(optimizer).__name__.lower()
 
 
-def _decay(
-    optimizer: torch.optim.Optimizer, group: Mapping[str, object], method: str, weight_decay: float
-) -> tuple[Decay, str]:
+def _decay(chain: object, method: str, weight_decay: float) -> tuple[Decay, str]:
     if not weight_decay:
         return "none", "lr"
-    own = getattr(optimizer, "group_chain", None)
-    if callable(own):
-        parts = list(getattr(own(group), "decay", ()))
-        if parts:
-            coupled = parts[0].get("place") == "grad"
-            return ("coupled" if coupled else "decoupled"), str(parts[0].get("law", "lr"))
+    parts = list(getattr(chain, "decay", ()))
+    if parts:
+        return ("coupled" if parts[0].get("place") == "grad" else "decoupled"), str(parts[0].get("law", "lr"))
     return ("coupled" if method in ("sgd", "adam", "adam_l2") else "decoupled"), "lr"
 
 

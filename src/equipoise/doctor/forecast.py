@@ -46,19 +46,14 @@ class Forecast:
         if not facts.form or not self._known():
             return
         fixed = {"method": facts.form, "numel": self._numel, "gradient_scale": self.gradient_scale}
+        rate = facts.rate_per_lr
         for lr in lrs:
-            rate = self._coefficient(lr)
             self.squared = path_step(self.squared, lr=lr, weight_decay=rate, memory=self._memory(lr * rate), **fixed)
 
     def _memory(self, rate: float) -> float:
         facts = self._facts
         known = {"beta1": facts.beta1, "beta2": facts.beta2, "momentum": facts.momentum}
         return path_memory(method=facts.form, rate=rate, **known)
-
-    def _coefficient(self, lr: float) -> float:
-        # The closed forms speak torch's law (rate = lr * coefficient); translate an lr-free decay.
-        facts = self._facts
-        return facts.weight_decay / lr if facts.law == "independent" and lr else facts.weight_decay
 
     def _known(self) -> bool:
         return self._facts.form not in NEEDS_GRADIENT or bool(self._scale_squared)
@@ -80,7 +75,7 @@ class Forecast:
         if not facts.form or facts.decay == "none" or facts.lr <= 0 or not self._known() or not self.gradient_scale > 0:
             return None
         known = {"beta1": facts.beta1, "beta2": facts.beta2, "momentum": facts.momentum, "numel": self._numel}
-        weight_decay = self._coefficient(facts.lr)
+        weight_decay = facts.rate_per_lr
         scale = self.gradient_scale
         return equilibrium(method=facts.form, lr=facts.lr, weight_decay=weight_decay, gradient_scale=scale, **known)
 

@@ -111,7 +111,7 @@ def _row(tracked: Tracked, facts: GroupFacts, invariant: bool | None) -> TensorP
     settled = equilibrium(
         method=facts.form,
         lr=facts.peak_lr,
-        weight_decay=facts.weight_decay / (facts.peak_lr if facts.law == "independent" else 1),
+        weight_decay=facts.rate_per_lr,
         beta1=facts.beta1,
         beta2=facts.beta2,
         momentum=facts.momentum,

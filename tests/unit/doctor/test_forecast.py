@@ -10,12 +10,15 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from equipoise import optim
 from equipoise._errors import ArgumentError
+from equipoise.core.optimizer import Optimizer
+from equipoise.core.schedule import constant, cosine
 from equipoise.doctor.adapter import read_groups, unwrap_model, unwrap_optimizer
 from equipoise.doctor.predict import predict
 from equipoise.doctor.store import RunStore
 from equipoise.doctor.watch import watch
-from unit.doctor.small_models import digits_batch, mlp, normalised_net, train
+from unit.doctor.small_models import digits_batch, mlp, normalised_net, record, train
 
 
 @pytest.mark.parametrize(
@@ -39,6 +42,45 @@ def test_adapter_reads_torch(make, expected: tuple) -> None:
     assert (facts.method, facts.decay, facts.form) == expected[:3]
     assert rate == (None if expected[3] is None else pytest.approx(expected[3]))
     assert facts.lr == facts.peak_lr == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "expected"),
+    [
+        ("SGD", {"momentum": 0.9, "weight_decay": 0.01}, ("sgd", "coupled", "sgdm", 0.01)),
+        ("SGDW", {"momentum": 0.9, "weight_decay": 0.01}, ("sgdw", "decoupled", "", 0.01)),
+        ("Adam", {"weight_decay": 0.5}, ("adam", "coupled", "adam_l2", None)),
+        ("AdamL2", {"weight_decay": 0.5}, ("adam_l2", "coupled", "adam_l2", None)),
+        ("AdamW", {"weight_decay": 0.5}, ("adamw", "decoupled", "adamw", 0.05)),
+        ("AdamW", {"weight_decay": 0.5, "law": "independent"}, ("adamw", "decoupled", "adamw", 0.5)),
+        ("AdamW", {"weight_decay": 0.5, "law": "normalized", "period": 100}, ("adamw", "decoupled", "adamw", 0.05)),
+        ("Lion", {"weight_decay": 0.5}, ("lion", "decoupled", "lion", 0.05)),
+    ],
+)
+def test_adapter_reads_our_own(name: str, options: dict, expected: tuple) -> None:
+    facts = read_groups(getattr(optim, name)(mlp().parameters(), lr=0.1, **options))[0]
+    rate = facts.decay_rate()
+    assert (facts.method, facts.decay, facts.form) == expected[:3]
+    assert rate == (None if expected[3] is None else pytest.approx(expected[3]))
+
+
+def test_adapter_reads_schedules_and_mixed_optimizers() -> None:
+    rate = cosine(1e-2, total_steps=100, warmup_steps=10)
+    facts = read_groups(optim.AdamW(mlp(), lr=rate, weight_decay=constant(0.1)))[0]
+    assert facts.lr == pytest.approx(1e-3)
+    assert facts.peak_lr == pytest.approx(1e-2)
+    assert facts.weight_decay == pytest.approx(0.1)
+    mixed = Optimizer(mlp(), {"matrix": optim.lion(lr=1e-4), "rest": optim.adamw(lr=1e-3)})
+    assert {f.method for f in read_groups(mixed)} == {"lion", "adamw"}
+
+
+@pytest.mark.parametrize("name", ["SGD", "SGDW", "Adam", "AdamW", "Lion"])
+def test_our_own_are_watched_like_torchs(tmp_path: Path, name: str) -> None:
+    model = normalised_net()
+    run = RunStore.open(record(tmp_path, model, getattr(optim, name)(model, lr=1e-3, weight_decay=0.1), 12))
+    assert run.tensors("update_ratio")[:2] == ["0.weight", "1.weight"]
+    assert run.last("predicted_weight_norm", "0.weight") is not None or name == "SGDW"  # SGDW has no closed form here
+    assert run.meta["optimizer"]["recipe"]  # pyright: ignore
 
 
 def test_adapter_reads_schedulers_and_tensor_rates() -> None:

@@ -19,7 +19,7 @@ def decay_share(sample: TensorSample) -> float | None:
             return None
         return _share(facts.weight_decay * sample.before, sample.grad)
     rate = facts.decay_rate()
-    if rate is None or facts.law == "normalized":
+    if rate is None:
         return None
     squared = sample.update**2 + 2 * rate * sample.update_dot + (rate * sample.before) ** 2
     return _share(rate * sample.before, math.sqrt(max(squared, 0.0)) if math.isfinite(squared) else math.nan)

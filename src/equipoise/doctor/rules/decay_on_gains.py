@@ -53,6 +53,6 @@ def decay_on_gains(run: RunFacts) -> list[Finding]:
 def _can_act(run: RunFacts, group: int) -> bool:
     facts, steps = run.groups[group], run.planned_steps
     rate = facts.decay_rate(facts.peak_lr)
-    if rate is None or steps is None or facts.law == "normalized":
+    if rate is None or steps is None:
         return True
     return horizon_of(run, rate, steps) >= MIN_HORIZON

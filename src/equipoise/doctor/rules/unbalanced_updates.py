@@ -30,21 +30,13 @@ def unbalanced_updates(run: RunFacts) -> list[Finding]:
     slow, fast = min(speed, key=speed.__getitem__), max(speed, key=speed.__getitem__)
     if not _far_apart(table[slow][1], table[fast][1]) or speed[fast] <= FAR * speed[slow]:
         return []
-    middle = statistics.median(speed.values())
     step = table[fast][0][-1]
+    middle = statistics.median(speed.values())
     evidence = (
         Evidence(f"{fast}: {short(speed[fast])} of the weight per step", "update_ratio", fast, speed[fast], step),
         Evidence(f"{slow}: {short(speed[slow])} of the weight per step", "update_ratio", slow, speed[slow], step),
         Evidence(f"factor {speed[fast] / speed[slow]:.0f} apart; the median layer is at {short(middle)}", value=middle),
     )
-    # The layer further from the median is the odd one out.
-    odd = fast if speed[fast] / middle > middle / speed[slow] else slow
-    facts = run.groups[run.parameters[odd].group]
-    lr = float(f"{facts.peak_lr * middle / speed[odd]:.2g}")
-    text = f"Give {odd} its own group with lr={short(lr)} instead of {short(facts.peak_lr)}: it then moves like the "
-    text += "median "
-    text += "layer. If several layers are off, check initial scales and normalization first."
-    code = f"{{'params': [model.get_parameter('{odd}')], 'lr': {short(lr)}}}  # a param group of its own"
     return [
         Finding(
             "unbalanced_updates",
@@ -54,12 +46,23 @@ def unbalanced_updates(run: RunFacts) -> list[Finding]:
             "One learning rate meets weights of very different size or gradients; the slow layer hardly trains, the "
             "fast one "
             "limits the learning rate.",
-            Remedy(text, code),
+            _remedy(run, speed, slow, fast),
             "arXiv 2305.17212 for balance; the limit of 20 is heuristic",
             (slow, fast),
             step,
         )
     ]
+
+
+def _remedy(run: RunFacts, speed: dict[str, float], slow: str, fast: str) -> Remedy:
+    # The layer further from the median is the odd one out.
+    middle = statistics.median(speed.values())
+    odd = fast if speed[fast] / middle > middle / speed[slow] else slow
+    facts = run.groups[run.parameters[odd].group]
+    lr = float(f"{facts.peak_lr * middle / speed[odd]:.2g}")
+    text = f"Give {odd} its own group with lr={short(lr)} instead of {short(facts.peak_lr)}: it then moves like the "
+    text += "median layer. If several layers are off, check initial scales and normalization first."
+    return Remedy(text, f"{{'params': [model.get_parameter('{odd}')], 'lr': {short(lr)}}}  # a param group of its own")
 
 
 def _far_apart(slow: list[float], fast: list[float]) -> bool:
