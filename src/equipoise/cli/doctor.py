@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
+
+if TYPE_CHECKING:
+    from equipoise.doctor.diagnose import Diagnosis
 
 EXAMPLES = (
     "equipoise doctor runs/gpt_python-1",
@@ -38,7 +41,7 @@ class Verb:
         return int(self.strict and found.worst == "error")
 
 
-def print_diagnosis(found) -> None:
+def print_diagnosis(found: Diagnosis) -> None:
     """Findings in full, then the rules that were silent for want of a signal."""
     from equipoise.cli.terminal import open_console, print_finding
 

@@ -66,5 +66,9 @@ def _parts(finding: Finding) -> Iterable[tuple[str, str]]:
     if finding.remedy.code:
         yield "code", finding.remedy.code
     if finding.remedy.recipe_fields:
-        yield "recipe", ", ".join(f"{key}={value}" for key, value in finding.remedy.recipe_fields.items())
+        yield "recipe", ", ".join(f"{key}={_short(value)}" for key, value in finding.remedy.recipe_fields.items())
     yield "source", finding.source
+
+
+def _short(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

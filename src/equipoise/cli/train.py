@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from equipoise.cli.overrides import Overrides
+
+if TYPE_CHECKING:
+    from equipoise.recipes import Recipe
+    from equipoise.train import RunResult
 
 EXAMPLES = (
     "equipoise train gpt_python",
@@ -40,24 +44,31 @@ class Verb:
         from equipoise.recipes.named import named_recipe
         from equipoise.train import choose_progress, fit
 
-        recipe = self.changes.apply(named_recipe(self.recipe))
-        if self.seed is not None:
-            recipe = recipe.with_(seed=self.seed)
         if self.resume and self.run_dir is None:
             raise ArgumentError("--run-dir", None, "the folder of the run to resume")
+        recipe = self.changes.apply(self._resumed() or named_recipe(self.recipe))
+        if self.seed is not None:
+            recipe = recipe.with_(seed=self.seed)
         folder = self.run_dir or free_folder(recipe.name)
         print(f"{recipe.title}: {recipe.optimizer}, lr {recipe.lr:g}, weight decay {recipe.weight_decay:g} -> {folder}")
         try:
             result = fit(recipe, folder, resume=self.resume, progress=choose_progress(), device=self.device)
         except KeyboardInterrupt as stopped:
-            words = f"equipoise train {self.recipe} --run-dir {folder} --resume"
-            raise KeyboardInterrupt(
-                f"{stopped or 'stopped'}; the run is readable. Go on with the same options: {words}"
-            ) from None
+            words = f"equipoise train {recipe.name} --run-dir {folder} --resume"
+            raise KeyboardInterrupt(f"{stopped or 'stopped'}; the run is readable. Go on with: {words}") from None
         return report_end(result)
 
+    def _resumed(self) -> Recipe | None:
+        """The recipe of the run to resume, so that its changes need not be typed again; None when it is another one."""
+        from equipoise.train.folder import RunFolder
 
-def report_end(result) -> int:
+        if not self.resume or self.run_dir is None or ":" in self.recipe:
+            return None
+        present = RunFolder(self.run_dir).recipe()
+        return present if present is not None and present.name == self.recipe.replace("-", "_") else None
+
+
+def report_end(result: RunResult) -> int:
     """Print how a run ended and what to do next; 0 when it finished, 1 when it diverged."""
     from equipoise.doctor.diagnose import diagnose
 

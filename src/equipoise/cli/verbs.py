@@ -45,6 +45,8 @@ def run_verb(name: str, words: Sequence[str]) -> int:
     """Read the words of one verb and do it. Errors of ours become one sentence on standard error."""
     if name not in VERBS:
         return _complain(f"no verb {name!r}. {near(name, list(VERBS))} See: equipoise --help")
+    # Threads that wait for each other asleep: on a busy machine the spinning default makes a step ten times slower.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         module = importlib.import_module(f"equipoise.cli.{name}")
         return _parse(module, name, words).run()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -20,17 +21,17 @@ def build_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
     Raises ArgumentError with near names for an unknown optimizer.
     """
     make = optimizer_class(recipe.optimizer)
-    return make(model, **{**_accepted(make, recipe), "verbose": False})
+    return make(model, **_accepted(make, recipe), verbose=False)
 
 
-def optimizer_class(name: str) -> type[torch.optim.Optimizer]:
+def optimizer_class(name: str) -> Callable[..., torch.optim.Optimizer]:
     """The drop-in class of the optimizer with that Card: `adam_l2` is `equipoise.optim.AdamL2`."""
     card = find(name, kind="optim")
     classes = {word.lower(): word for word in optim.__all__ if inspect.isclass(getattr(optim, word))}
     return getattr(optim, classes[card.name.replace("_", "")])
 
 
-def _accepted(make: type[torch.optim.Optimizer], recipe: Recipe) -> dict[str, Any]:
+def _accepted(make: Callable[..., torch.optim.Optimizer], recipe: Recipe) -> dict[str, Any]:
     """The recipe's hyper-parameters that the class takes."""
     offered = {
         "lr": recipe.lr,

@@ -97,6 +97,10 @@ def test_train_doctor_report(here, capsys):
     assert code == 2
     assert "already holds a run" in err
     assert run(capsys, "train", "mlp_digits", *SMALL, "--run-dir", "a", "--seed", "7", "--resume")[0] == 0
+    assert run(capsys, "train", "mlp-digits", "--run-dir", "a", "--resume")[0] == 0  # the folder knows the changes
+    code, _, err = run(capsys, "train", "mlp_digits", "--lr", "1", "--run-dir", "a", "--resume")
+    assert code == 2
+    assert "lr is 0.001 there and 1.0 here" in err
 
 
 def test_strict_turns_an_error_into_code_1(here, capsys):

@@ -2,7 +2,10 @@
 
 import json
 import os
+import random
 import signal
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -233,3 +236,29 @@ def test_training_learns(tmp_path):
     result = fit(tiny_mlp(steps=60, lr=1e-2), tmp_path)
     assert result.val_loss < 0.8
     assert result.losses[0] > 2
+
+
+KILLED = """
+import sys, torch
+torch.set_num_threads(1)
+from pathlib import Path
+from equipoise.recipes import Recipe
+from equipoise.train import PlainLines, fit
+import json
+fit(Recipe.from_dict(json.loads(sys.argv[1])), sys.argv[2], progress=PlainLines(every=0.0))
+"""
+
+
+def test_a_training_process_killed_at_any_moment_resumes_to_the_same_bits(tmp_path):
+    recipe = tiny_gpt(steps=600, checkpoint_every=2, watch_every=10)
+    command = [sys.executable, "-c", KILLED, json.dumps(recipe.to_dict()), str(tmp_path / "killed")]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        for _ in range(random.Random(os.urandom(4)).randint(3, 60)):
+            process.stderr.readline()
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    assert not (tmp_path / "killed" / "result.json").exists()
+    resumed, whole = fit(recipe, tmp_path / "killed", resume=True), fit(recipe, tmp_path / "whole")
+    assert resumed.val_loss == whole.val_loss
+    assert same(final(tmp_path / "killed")["model"], final(tmp_path / "whole")["model"])
+    assert resumed.steps == 600

@@ -23,8 +23,11 @@ from equipoise.recipes.data import Batches, TextBatches
 
 @dataclass(frozen=True)
 class GPTSpec:
-    """Sizes and placement of norms (Peri-LN holds the stream and most matrices scale-invariant); the defaults make 0.87 M
-    parameters on bytes. Vocabulary and context come from the data."""
+    """Sizes, and where the norms stand; the defaults make 0.87 M parameters on bytes.
+
+    Peri-LN is the default because it makes half of the blocks' matrices scale-invariant, which theory can speak about.
+    Vocabulary and context come from the data.
+    """
 
     width: int = 128
     heads: int = 4
