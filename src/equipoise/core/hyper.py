@@ -10,7 +10,7 @@ from equipoise.core.schedule import Schedule
 
 Group = dict[str, Any]
 # Keys of a group that are no hyper-parameters: whoever wrote them reads them.
-NOT_HYPER = ("params", "param_names", "updates", "schedules", "constructor_lr")
+NOT_HYPER = ("params", "param_names", "updates", "runner", "constructor_lr")
 
 
 def numbers(group: Group, t: int) -> SimpleNamespace:

@@ -147,11 +147,12 @@ class Optimizer(torch.optim.Optimizer):
 
     @property
     def runner(self) -> RunnerChoice:
-        """The runner and why; decided on first use."""
+        """The runner and why. Decided on first use and saved with the groups: a resumed run keeps it, bit for bit."""
         if self._choice is None:
             numel = sum(p.numel() for group in self.param_groups for p in group["params"])
             device = next((p.device for group in self.param_groups for p in group["params"]), torch.device("cpu"))
-            self._choice = choose(self._asked, numel, device)
+            saved = next((group["runner"] for group in self.param_groups if group.get("runner")), "auto")
+            self._choice = choose(saved if self._asked == "auto" else self._asked, numel, device)
         return self._choice
 
     def group_chain(self, group: dict[str, Any]) -> Chain:
@@ -210,6 +211,8 @@ class Optimizer(torch.optim.Optimizer):
         for schedules, group in zip(self._schedules, self.param_groups, strict=True):
             schedules.advance(group)
         if self._stepper is None:
+            for group in self.param_groups:
+                group["runner"] = self.runner.name
             self._stepper = Stepper(self._entries(), self.param_groups, self.state, self.runner, self._state_dtype)
         self._stepper.step()
 
@@ -232,7 +235,7 @@ class Optimizer(torch.optim.Optimizer):
             group.update(values)
         self.state.clear()
         self.state.update(loaded.state)
-        self._stepper = None
+        self._stepper = self._choice = None
         for hook in self._optimizer_load_state_dict_post_hooks.values():
             hook(self)
 

@@ -391,3 +391,54 @@ def test_dcp_style_probe_step_captures_nothing():
             from equipoise.core.hyper import peak_lr
 
             assert peak_lr(optimizer.param_groups[0]) == 0.1
+
+
+def test_the_runner_of_a_run_is_kept_when_it_is_resumed():
+    net = model()
+    optimizer = ep.optim.AdamW(net.parameters(), runner="reference")
+    train(net, optimizer, 1)
+    resumed = ep.optim.AdamW(net.parameters())
+    assert resumed.runner.name == "blocked"
+    resumed.load_state_dict(optimizer.state_dict())
+    assert resumed.runner.name == "reference"
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # importing Dynamo imports torch.jit
+def test_users_may_compile_the_step():
+    nets = [model(), model()]
+    plain, compiled = (ep.optim.AdamW(net.parameters(), lr=0.05) for net in nets)
+    train(nets[0], plain, 4)
+    step = torch.compile(compiled.step, backend="eager")
+    for k in range(4):
+        compiled.zero_grad()
+        loss_of(nets[1], k).backward()
+        step()
+    assert difference(*nets) == 0.0
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+def test_distributed_checkpoint_reads_and_writes_our_state():
+    from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict, set_optimizer_state_dict
+
+    net = model()
+    optimizer = ep.optim.AdamW(net, lr=0.05, verbose=False)
+    train(net, optimizer, 3)
+    saved = copy.deepcopy(get_optimizer_state_dict(net, optimizer))
+    assert "0.weight" in saved["state"]
+    twin = copy.deepcopy(net)
+    fresh = ep.optim.AdamW(twin, lr=0.05, verbose=False)
+    set_optimizer_state_dict(twin, fresh, saved)
+    train(net, optimizer, 3, first=3)
+    train(twin, fresh, 3, first=3)
+    assert difference(net, twin) == 0.0
+
+
+def test_a_parameter_made_on_the_meta_device_may_be_placed_before_the_first_step():
+    net = nn.Linear(3, 2, device="meta")
+    net.to_empty(device="cpu")
+    optimizer = ep.optim.AdamW(net.parameters(), lr=0.1)
+    nn.init.ones_(net.weight)
+    nn.init.zeros_(net.bias)
+    net(torch.ones(1, 3)).sum().backward()
+    optimizer.step()
+    assert torch.allclose(net.weight, torch.full((2, 3), 1 - 0.1 * 0.01 - 0.1), atol=1e-5)
