@@ -7,6 +7,9 @@ import math
 import random
 from pathlib import Path
 
+import torch
+
+from equipoise.doctor.described import describe_optimizer
 from equipoise.doctor.store import RunStore
 
 ARMS = (
@@ -37,9 +40,8 @@ def make_run(
     draw = random.Random(f"{label}{seed}")
     names = tensor_names()
     coupled = "in the gradient" in label
-    group = {"method": "adam" if coupled else "adamw", "family": "adam", "lr": 1e-3, "peak_lr": 1e-3, "law": "lr"}
-    group |= {"weight_decay": 0.1, "decay": "coupled" if coupled else "decoupled", "momentum": 0.0}
-    group |= {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8}
+    made = torch.optim.Adam if coupled else torch.optim.AdamW
+    optimizer = made([torch.zeros(1, requires_grad=True)], lr=1e-3, weight_decay=0.1)
     predicted = {"weight_norm": 5.0, "rotation": 3e-3, "steps_to_equilibrium": 5000}
     meta: dict[str, object] = {
         "label": label,
@@ -47,7 +49,7 @@ def make_run(
         "every": EVERY,
         "model": {"name": "GPT", "parameters": 870_400},
         "data": "python",
-        "optimizer": {"name": "Adam" if coupled else "AdamW", "groups": [group], "recipe": ""},
+        "optimizer": describe_optimizer(optimizer),
         "parameters": {n: _facts(n) for n in names},
         "versions": {"torch": "2.13.0", "python": "3.11.2"},
         "overhead": {"seconds": 0.21, "share": 0.0083},

@@ -66,6 +66,19 @@ def short(text: str, limit: int) -> str:
     return text[: limit - tail - 1] + _ELLIPSIS + text[-tail:]
 
 
+def row_names(names: list[str], limit: int = 30) -> list[str]:
+    """Labels for rows: without `.weight` where that leaves them different, then as `short_names`, ready for plotly.
+
+    >>> row_names(["a.weight", "a.bias", "b", "b.weight"])
+    ['a', 'a.bias', 'b', 'b.weight']
+    """
+    known = set(names)
+    bare = [n.removesuffix(".weight") for n in names]
+    return [
+        label(n) for n in short_names([b if b not in known else n for b, n in zip(bare, names, strict=True)], limit)
+    ]
+
+
 def short_names(names: list[str], limit: int = 30) -> list[str]:
     """The names cut to `limit` characters, still all different: those that would collide keep a number.
 

@@ -24,7 +24,12 @@ _TENSORS = (
         "weight_norm", "Weight norm", log2_to_first, "@diverging", "norm ÷ its first value", powers=2, fit="matrices"
     ),
     HeatSpec(
-        "update_ratio", "Update ratio", log10, "@sequential", "rms(update) ÷ rms(weight)", powers=10, fit="matrices"
+        "update_ratio",
+        "Update ratio",
+        log10,
+        "@sequential",
+        "rms(update) ÷ rms(weight)",
+        powers=10,
     ),
     HeatSpec("grad_norm", "Gradient norm", log10, "@sequential", "gradient norm", powers=10),
     HeatSpec("decay_share", "Share of decay in the update", plain, "@sequential", "decay ÷ whole update"),
@@ -48,6 +53,10 @@ _BALANCE = (
 )
 _SETTLED_KEY = (
     "Circle: first samples. Dot: last samples. Bar: predicted for the last samples. Diamond: predicted equilibrium."
+)
+_ROWS = (
+    "Rows are tensors in model order (“.weight” is left out of their names), columns are samples over time. "
+    "Charts of one kind share their colour range."
 )
 _UNPREDICTED = "the optimizer has no decay, or is one for which there is no closed form"
 _NEEDS = {
@@ -150,9 +159,7 @@ def _settled(shown: Sequence[Run], quantity: Quantity) -> list[Group]:
 
 def _tensors(shown: Sequence[Run], runs: Sequence[Run]) -> Section:
     groups, gaps = _heat(shown, _TENSORS)
-    lead = [
-        "Rows are tensors in model order, columns are samples over time. Charts of one kind share their colour range."
-    ]
+    lead = [_ROWS]
     left = len({run.arm for run in runs}) - len(shown)
     if len(runs) > len(shown):
         lead.append(f"Shown: the first run of each arm ({listing([run.label for run in shown])}).")

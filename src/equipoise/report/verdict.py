@@ -161,6 +161,8 @@ def _found(diagnoses: Diagnoses) -> tuple[str, ...]:
     words = [_told(t) for t in grave]
     if not grave and not diagnoses.failed:
         words.append("The doctor found no fault.")
+    if diagnoses.failed:
+        words.append(f"{plural(len(diagnoses.failed), 'run')} could not be diagnosed; why stands under Findings.")
     if remarks:
         words.append(f"{plural(remarks, 'remark')} for information.")
     return tuple(words)

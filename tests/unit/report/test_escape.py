@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from equipoise.report.escape import label, script_json, short, short_names, visible
+from equipoise.report.escape import label, row_names, script_json, short, short_names, visible
 
 HOSTILE = st.text() | st.sampled_from(
     ["</script>", "<!--", "<script", "]]>", "\u2028\u2029", "%{x}", "&lt;", "a\ud800b"]
@@ -54,3 +54,11 @@ def test_short_names_are_short_and_different(names: list[str], limit: int) -> No
     assert len(cut) == len(names)
     assert all(len(short(n, limit)) <= limit for n in names)
     assert len(set(cut)) == len(names)
+
+
+@given(st.lists(st.text(st.sampled_from("ab.<%"), min_size=1, max_size=6).map(lambda t: t + ".weight"), unique=True))
+def test_row_names_stay_different_and_harmless(names: list[str]) -> None:
+    rows = row_names([*names, "a"], 20)
+    assert len(set(rows)) == len(names) + 1 - ("a" in names)
+    assert not set("<>%") & set("".join(rows))
+    assert rows[-1].startswith("a")

@@ -29,26 +29,26 @@ def curve_chart(runs: Sequence[Run], metric: str, title: str, unit: str, *, log:
     curves = [(run, steps, values) for run, steps, values in curves if any(math.isfinite(v) for v in values)]
     if not curves:
         return None
+    dots = max(len(steps) for _, steps, _ in curves) <= 30
     if len(curves) > 1 and _all_equal(curves):
         summary = f"The same in all {len(curves)} runs: " + _summary(curves[:1], [])
         ink: Json = {"line": {"color": "@ink", "width": 1.8}, "marker": {"size": 5, "color": "@ink"}}
-        traces = [_trace(curves[0], few=True, over=False) | ink]
+        traces = [_trace(curves[0], few=True, over=False, dots=dots) | ink]
     else:
         over = covered(curves)
         summary = _summary(curves, covered_words(curves, over))
-        traces = [_trace(c, few=len(curves) <= 3, over=c[0].arm in over) for c in curves]
+        traces = [_trace(c, few=len(curves) <= 3, over=c[0].arm in over, dots=dots) for c in curves]
     height = log_axis(unit, _values(curves)) if _wants_log(curves, log) else axis(unit, **_room(curves))
     layout: Json = {"xaxis": step_axis(), "yaxis": height}
     return Chart(metric, title, summary, traces, layout, metrics=(metric,))
 
 
-def _trace(curve: Curve, *, few: bool, over: bool) -> Json:
+def _trace(curve: Curve, *, few: bool, over: bool, dots: bool) -> Json:
     run, steps, values = curve
     steps, values = thin(steps, values)
-    markers = len(steps) <= 30
     return {
         "type": "scatter",
-        "mode": "lines+markers" if markers else "lines",
+        "mode": "lines+markers" if dots else "lines",
         "x": steps,
         "y": finites(values),
         "name": label(run.arm_label),

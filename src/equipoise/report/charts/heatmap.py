@@ -9,7 +9,7 @@ from typing import Literal
 
 from equipoise.report.chart import Chart, ColourKey, Group, Json, step_axis
 from equipoise.report.charts.logaxis import linear_ticks, log_ticks
-from equipoise.report.escape import label, short_names
+from equipoise.report.escape import row_names
 from equipoise.report.numbers import count, finite, listing, number, plural, share
 from equipoise.report.runs import Run
 from equipoise.report.thin import Series, stride
@@ -137,7 +137,7 @@ def _finite(grids: list[_Grid]) -> list[float]:
 
 
 def _chart(grid: _Grid, spec: HeatSpec, span: tuple[float, float]) -> Chart:
-    names = [label(n) for n in short_names(grid.names)]
+    names = row_names(grid.names)
     trace: Json = {
         "type": "heatmap",
         "x": grid.steps,
@@ -151,9 +151,10 @@ def _chart(grid: _Grid, spec: HeatSpec, span: tuple[float, float]) -> Chart:
         "hovertemplate": "%{y}<br>step %{x}: %{customdata:.4g}<extra></extra>",
         "showscale": False,
     }
+    few: Json = {"tickvals": grid.steps} if len(grid.steps) < 3 else {}
     rows: Json = {"type": "category", "autorange": "reversed", "automargin": True, "ticksuffix": " ", "showgrid": False}
-    layout: Json = {"xaxis": step_axis(), "yaxis": rows, "margin": {"l": 10, "r": 6, "t": 8, "b": 44}}
-    height = 70 + min(1100, max(60, round(len(names) * (17 if len(names) <= 40 else 12))))
+    layout: Json = {"xaxis": step_axis(**few), "yaxis": rows, "margin": {"l": 10, "r": 6, "t": 8, "b": 44}}
+    height = 70 + min(1100, max(60, round(len(names) * (15 if len(names) <= 64 else 11))))
     key = f"{spec.metric}-{grid.run.arm}"
     return Chart(key, grid.run.arm_label, _summary(grid, spec), [trace], layout, height, (spec.metric,), grid.run.arm)
 

@@ -25,15 +25,15 @@ def covered(curves: Sequence[Curve]) -> dict[int, int]:
     return found
 
 
-def covered_words(curves: Sequence[Curve], found: Mapping[int, int]) -> list[str]:
+def covered_words(curves: Sequence[Curve], found: Mapping[int, int], *, dashed: bool = True) -> list[str]:
     """A sentence, without its point, for every covered arm."""
     names = {run.arm: run.arm_label for run, _, _ in curves}
-    return [f"{names[arm]} (dashed) lies on {names[under]}" for arm, under in found.items()]
+    return [f"{names[arm]}{' (dashed)' if dashed else ''} lies on {names[under]}" for arm, under in found.items()]
 
 
 def _height(curves: Sequence[Curve]) -> float:
     values = [v for _, _, vs in curves for v in vs if math.isfinite(v)]
-    return max(values) - min(values)
+    return max(values, default=0.0) - min(values, default=0.0)
 
 
 def _distance(a: Curve, b: Curve) -> float:

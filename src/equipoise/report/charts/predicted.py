@@ -7,7 +7,8 @@ from typing import cast
 
 from equipoise.report.chart import Chart, Json, step_axis
 from equipoise.report.charts.logaxis import log_axis
-from equipoise.report.escape import label, short, short_names
+from equipoise.report.charts.overlap import covered, covered_words
+from equipoise.report.escape import label, row_names, short
 from equipoise.report.matching import Match, Quantity, agreement, matches, outgrown
 from equipoise.report.numbers import count, finite, finites, number
 from equipoise.report.palette import series, width
@@ -24,7 +25,7 @@ def settled_charts(runs: Sequence[Run], quantity: Quantity) -> list[Chart]:
 
 
 def _settled(run: Run, quantity: Quantity, found: list[Match], scale: Json) -> Chart:
-    rows = [label(_marked(n, m)) for n, m in zip(short_names([m.tensor for m in found], 26), found, strict=True)]
+    rows = [_marked(n, m) for n, m in zip(row_names([m.tensor for m in found], 28), found, strict=True)]
     first: Json = {"symbol": "circle-open", "size": 8, "color": "@muted"}
     last: Json = {"symbol": "circle", "size": 9, "color": series(run.arm)}
     now: Json = {"symbol": "line-ns", "size": 14, "line": {"color": "@ink", "width": 2.5}}
@@ -86,7 +87,9 @@ def course_chart(runs: Sequence[Run], quantity: Quantity, tensor: str, index: in
         return None
     values = [v for t in traces for v in _ys(t)]
     layout: Json = {"xaxis": step_axis(), "yaxis": log_axis(quantity.unit, values)}
-    summary = _last_words(runs, quantity, tensor)
+    measured = [(run, *run.store.series(quantity.metric, tensor)) for run in runs]
+    over = covered_words(measured, covered(measured), dashed=False)
+    summary = ". ".join([_last_words(runs, quantity, tensor), *over]) + "."
     title = short(tensor, 48)
     return Chart(f"course-{quantity.metric}-{index}", title, summary, traces, layout, metrics=(quantity.predicted,))
 
@@ -120,4 +123,4 @@ def _last_words(runs: Sequence[Run], quantity: Quantity, tensor: str) -> str:
         until = outgrown(run, quantity).get(tensor)
         words = f"{number(goal)} predicted" if until is None else f"the law applied until step {count(until)} only"
         parts.append(f"{run.arm_label}: {number(last)} measured last, {words if goal is not None else 'no prediction'}")
-    return "; ".join(parts) + "."
+    return "; ".join(parts)
