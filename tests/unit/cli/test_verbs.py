@@ -167,10 +167,10 @@ def test_python_dash_m_works_and_ctrl_c_ends_with_130(here):
     command = [sys.executable, "-m", "equipoise", "train", "mlp_digits", "--seconds", "60", "--run-dir", "a"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, cwd=here) as process:
         assert process.stderr is not None
-        process.stderr.readline()  # the first progress line: training is under way
+        before = next((line for line in process.stderr if " step " in line), "")  # training is under way
         process.send_signal(signal.SIGINT)
         said = process.stderr.read()
-        assert process.wait() == 130
+        assert process.wait() == 130, before + said
     assert "stopped after step" in said
     assert "--run-dir a --resume" in said
     assert "Traceback" not in said

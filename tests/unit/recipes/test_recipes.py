@@ -68,7 +68,7 @@ def test_models_refuse_data_of_the_wrong_kind():
 def test_changes_reach_inside_and_read_text():
     recipe = gpt_python().with_(optimizer="adam", lr="3e-4", **{"model.width": "64", "data.context": 32})
     assert (recipe.optimizer, recipe.lr, recipe.model.width, recipe.data.context) == ("adam", 3e-4, 64, 32)
-    assert gpt_python().lr == 1e-3
+    assert gpt_python().optimizer == "adamw"
     assert mlp_digits().with_(**{"model.hidden": "32/16"}).model == MLPSpec((32, 16))
     assert gpt_python().with_(seconds="2.5").with_(seconds="none").seconds is None
     assert gpt_python().with_(steps="1e3").steps == 1000
