@@ -43,17 +43,24 @@ def test_all_homes_and_type_checked_names_agree() -> None:
     assert set(dir(equipoise)) == {*equipoise.__all__, "__version__"}
 
 
+def _clashes(homes: dict[str, str], modules: list[str]) -> list[str]:
+    """Functions named like a submodule: they turn into that submodule once somebody imports it."""
+    return [name for name, home in homes.items() if ":" in home and f"equipoise.{name}" in modules]
+
+
 def test_every_public_name_is_what_it_says_after_everything_is_imported() -> None:
-    """A function named like a submodule turns into that submodule once somebody imports it."""
     modules = _import_everything()
+    assert not _clashes(equipoise._HOMES, modules)
     for name, home in equipoise._HOMES.items():
         module, _, attribute = home.partition(":")
         expected = importlib.import_module(module)
         value = getattr(equipoise, name)
         assert value is (getattr(expected, attribute) if attribute else expected), name
-        if attribute:
-            assert not isinstance(value, ModuleType), f"equipoise.{name} is a module"
-            assert f"equipoise.{name}" not in modules, f"equipoise.{name} is a module as well"
+        assert isinstance(value, ModuleType) is not bool(attribute), name
+
+
+def test_the_clash_check_is_able_to_fail() -> None:
+    assert _clashes({"train": "equipoise.train.trainer:fit"}, _import_everything()) == ["train"]
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
