@@ -29,6 +29,11 @@ def is_dense(tensor: Tensor) -> bool:
     return True
 
 
+def rows(tensor: Tensor) -> Tensor:
+    """A contiguous tensor of two or more axes as [rows, rest]. Shares storage."""
+    return tensor.view(tensor.shape[0], -1)
+
+
 def flat(tensor: Tensor) -> Tensor:
     """A dense tensor as 1-D in memory order. Shares storage; an axis order such as channels-last is kept.
 

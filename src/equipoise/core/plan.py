@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from equipoise.core.chain import Chain
-from equipoise.core.numerics import flat, is_dense, real_view
+from equipoise.core.numerics import flat, is_dense, real_view, rows
 from equipoise.core.run_blocked import Slices
-from equipoise.core.run_fused import LEAST_NUMEL, LENGTH, MOST_NUMEL, Lists
+from equipoise.core.run_fused import LEAST_EXTENT, LENGTH, MOST_NUMEL, Lists
 from equipoise.core.run_reference import Job, run_reference
 from equipoise.core.trace import Layout
 
@@ -42,10 +42,20 @@ class RunnerChoice:
 def runner_of(entry: Entry, choice: RunnerChoice) -> str:
     """The runner of one tensor: the chosen one, or "reference" where that one cannot do it."""
     p = entry.parameter.detach()
-    levels = {stage.reduction for stage in entry.chain.stages} - {"none"}
-    able = levels <= ({"tensor"} if choice.name == "fused" else set())
-    fits = LEAST_NUMEL <= real_view(p).numel() <= MOST_NUMEL and is_dense(p)
+    able = _levels(entry.chain) <= ({"row", "tensor"} if choice.name == "fused" else set())
+    fits = LEAST_EXTENT <= real_view(p).numel() <= MOST_NUMEL and is_dense(p)
+    if fits and _rank(entry) == 2:
+        fits = p.is_contiguous() and p.shape[0] >= LEAST_EXTENT and p.numel() >= LEAST_EXTENT * p.shape[0]
     return choice.name if able and fits else "reference"
+
+
+def _levels(chain: Chain) -> set[str]:
+    return {stage.reduction for stage in chain.stages} - {"none"}
+
+
+def _rank(entry: Entry) -> int:
+    """2 where rows must stay apart, else 1."""
+    return 2 if entry.parameter.ndim > 1 and "row" in _levels(entry.chain) else 1
 
 
 @dataclass(eq=False)
@@ -78,9 +88,9 @@ class StepPlan:
         self.batches = [Batch(members, self._engine(*kind, members, choice)) for kind, members in kinds.items()]
 
     def _engine(self, runner: str, layout: Layout, members: list[int], choice: RunnerChoice) -> Lists | Slices:
-        ps = [flat(real_view(self.parameters[i].detach())) for i in members]
+        ps = [_shaped(self.parameters[i].detach(), layout.rank) for i in members]
         keys = [key for _, key, _ in layout.chain.state_keys()]
-        columns = [[_flat_state(self.states[i][key]) for i in members] for key in keys]
+        columns = [[_shaped(self.states[i][key], layout.rank) for i in members] for key in keys]
         if runner == "fused":
             return Lists(layout, ps, columns, length=choice.length, backend=choice.backend)
         return Slices(layout, ps, columns)
@@ -98,8 +108,9 @@ class StepPlan:
             row_of: the table row of each active entry.
         """
         for batch in self.batches:
-            gs = [_flat_grad(self.parameters[i], grads[i]) for i in batch.members]
-            batch.engine.run(gs, _pick(tables[batch.engine.layout.chain], batch.members, row_of))
+            layout = batch.engine.layout
+            gs = [_shaped(_like(self.parameters[i], grads[i]), layout.rank) for i in batch.members]
+            batch.engine.run(gs, _pick(tables[layout.chain], batch.members, row_of))
         if self.reference:
             run_reference([self._job(i, grads[i], tables[self.chains[i]][row_of[i]]) for i in self.reference])
 
@@ -119,15 +130,18 @@ def _layout(entry: Entry, state: State) -> Layout:
     dtypes = tuple(real_view(state[key]).dtype for _, key, _ in entry.chain.state_keys())
     grad = entry.parameter.grad
     g_dtype = real_view(grad.detach()).dtype if grad is not None else real_view(p).dtype
-    return Layout(entry.chain, real_view(p).dtype, g_dtype, dtypes, p.device)
+    return Layout(entry.chain, _rank(entry), real_view(p).dtype, g_dtype, dtypes, p.device)
 
 
-def _flat_state(tensor: Tensor) -> Tensor:
-    return flat(real_view(tensor)) if tensor.ndim else tensor
+def _shaped(tensor: Tensor, rank: int) -> Tensor:
+    """A tensor as a kernel of that rank takes it; scalars stay scalars."""
+    if tensor.ndim == 0:
+        return tensor
+    return rows(real_view(tensor)) if rank == 2 else flat(real_view(tensor))
 
 
-def _flat_grad(p: Tensor, grad: Tensor) -> Tensor:
-    """The gradient flattened in the parameter's memory order; copied when its own order differs."""
-    if grad.stride() != p.stride():
-        grad = torch.empty_like(p, dtype=grad.dtype, requires_grad=False).copy_(grad)
-    return flat(real_view(grad))
+def _like(p: Tensor, grad: Tensor) -> Tensor:
+    """The gradient in the parameter's memory order; copied when its own order differs."""
+    if grad.stride() == p.stride():
+        return grad
+    return torch.empty_like(p, dtype=grad.dtype, requires_grad=False).copy_(grad)

@@ -19,7 +19,7 @@ from torch.fx import GraphModule
 from equipoise.core.trace import Layout, trace_list
 
 LENGTH = 8
-LEAST_NUMEL = 2
+LEAST_EXTENT = 2
 MOST_NUMEL = 2**31 - 1
 
 Compiled = Callable[..., object]
@@ -114,7 +114,7 @@ class Lists:
         self.lists = [(padded[a : a + length], [t for c in columns for t in c[a : a + length]]) for a in starts]
 
     def _fill(self, dtype: torch.dtype, count: int, scalar: bool = False) -> list[Tensor]:
-        shape = () if scalar else (LEAST_NUMEL,)
+        shape = () if scalar else (LEAST_EXTENT,) * self.layout.rank
         return [torch.zeros(shape, dtype=dtype, device=self.layout.device) for _ in range(count)]
 
     def run(self, gs: Sequence[Tensor], rows: Tensor) -> None:

@@ -14,15 +14,20 @@ from equipoise.core.chain import Chain
 from equipoise.core.numerics import compute_dtype
 from equipoise.core.step import coefs_of, run_alone, steps
 
-# Large, so that a compiler sizes its loops for real work; unequal, so that no two list elements share a symbol.
-_HINT, _STRIDE = 1 << 20, 64
+# Large, so that a compiler sizes its loops for real work; unequal, so that no two extents share a symbol.
+_HINTS = {1: (1 << 20,), 2: (1 << 10, 3 << 9)}
+_STRIDE = 16
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What a kernel is specialised on. Lengths of tensors are not part of it."""
+    """What a kernel is specialised on. Lengths of tensors are not part of it.
+
+    `rank` is 1 for tensors flattened in memory order, 2 for [rows, rest] where the chain reduces over rows.
+    """
 
     chain: Chain
+    rank: int
     p_dtype: torch.dtype
     g_dtype: torch.dtype
     state_dtypes: tuple[torch.dtype, ...]
@@ -77,8 +82,8 @@ def _step(chain: Chain, p: Tensor, g: Tensor, state: Sequence[Tensor], coefs: Se
 
 def _examples(layout: Layout, i: int) -> list[Tensor]:
     """Parameter, gradient and state of the i-th tensor; memory is reserved, never touched."""
-    numel = _HINT + _STRIDE * i
+    shape = tuple(hint + _STRIDE * i for hint in _HINTS[layout.rank])
     specs = [spec.init == "scalar" for _, _, spec in layout.chain.state_keys()]
     dtypes = [layout.p_dtype, layout.g_dtype, *layout.state_dtypes]
-    shapes = [() if scalar else (numel,) for scalar in (False, False, *specs)]
+    shapes = [() if scalar else shape for scalar in (False, False, *specs)]
     return [torch.empty(shape, dtype=dtype, device=layout.device) for shape, dtype in zip(shapes, dtypes, strict=True)]
