@@ -55,11 +55,19 @@ def script_json(value: object) -> str:
 
 
 def short(text: str, limit: int) -> str:
-    """The text cut in its middle to at most `limit` characters.
+    """The text in at most `limit` characters: words of a dotted name to their initials from the left, else cut.
 
-    >>> short("blocks.11.attention.query.weight", 15)
-    'blocks.….weight'
+    Numbers stay, they tell layers apart.
+
+    >>> short("model.layers.11.self_attn.q_proj", 26), short("a" * 9 + "b" * 9, 9)
+    ('m.l.11.self_attn.q_proj', 'aaaa…bbbb')
     """
+    parts = text.split(".")
+    for i, part in enumerate(parts[:-1]):
+        if len(".".join(parts)) <= limit:
+            break
+        parts[i] = part if part.isdigit() else part[:1]
+    text = ".".join(parts)
     if len(text) <= limit:
         return text
     tail = limit // 2

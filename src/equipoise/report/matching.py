@@ -49,7 +49,7 @@ class Match:
 
 def matches(run: Run, quantity: Quantity) -> list[Match]:
     """Every tensor that is measured and predicted up to its end, both positive and finite, in model order."""
-    measured, predicted = run.store.table(quantity.metric), run.store.table(quantity.predicted)
+    measured, predicted = run.table(quantity.metric), run.table(quantity.predicted)
     both = [t for t in measured if t in predicted and not _stops_early(measured[t], predicted[t])]
     found = [_match(run, quantity, t, measured[t], predicted[t]) for t in both]
     return [m for m in found if all(math.isfinite(v) and v > 0 for v in (m.first, m.last, m.predicted))]
@@ -57,7 +57,7 @@ def matches(run: Run, quantity: Quantity) -> list[Match]:
 
 def outgrown(run: Run, quantity: Quantity) -> dict[str, int]:
     """Tensors to which the law stopped applying within the run -> last step of their prediction."""
-    measured, predicted = run.store.table(quantity.metric), run.store.table(quantity.predicted)
+    measured, predicted = run.table(quantity.metric), run.table(quantity.predicted)
     both = [t for t in measured if t in predicted]
     return {t: predicted[t][0][-1] for t in both if predicted[t][0] and _stops_early(measured[t], predicted[t])}
 

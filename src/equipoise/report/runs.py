@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from equipoise._errors import ArgumentError
 from equipoise.doctor.store import RunStore
 from equipoise.report.comparison import Comparison
+from equipoise.report.thin import Series
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,13 @@ class Run:
     first: bool
     store: RunStore
     meta: dict[str, object]
+    _tables: dict[str, dict[str, Series]] = field(default_factory=dict, repr=False, compare=False)
+
+    def table(self, metric: str) -> dict[str, Series]:
+        """All curves of a metric, tensor -> (steps, values); read once, since several charts ask for it."""
+        if metric not in self._tables:
+            self._tables[metric] = self.store.table(metric)
+        return self._tables[metric]
 
     @property
     def steps(self) -> int:

@@ -209,7 +209,7 @@ def _heat(shown: Sequence[Run], specs: Sequence[HeatSpec]) -> tuple[tuple[Group,
 
 def _largest(shown: Sequence[Run], metric: str) -> float | None:
     """The largest finite value of a metric in any run, None when there is none."""
-    tables = [run.store.table(metric) for run in shown]
+    tables = [run.table(metric) for run in shown]
     values = [v for table in tables for _, values in table.values() for v in values if math.isfinite(v)]
     return max(values, default=None)
 

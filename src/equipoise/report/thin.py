@@ -32,7 +32,7 @@ def _extremes(values: Sequence[float], stretch: range) -> set[int]:
     return {min(numbers, key=values.__getitem__), max(numbers, key=values.__getitem__), *odd}
 
 
-def stride(columns: int, rows: int, cells: int = 24_000, most: int = 160) -> int:
+def stride(columns: int, rows: int, cells: int = 16_000, most: int = 160) -> int:
     """Every how many columns a heat map of `rows` rows keeps one, so that it has at most `cells` cells."""
     wanted = max(2, min(most, cells // max(rows, 1)))
     return max(1, math.ceil(columns / wanted))

@@ -38,4 +38,4 @@ def test_extremes_stay_and_steps_ascend(values: list[float], limit: int) -> None
 def test_a_heat_map_has_a_bounded_number_of_cells(columns: int, rows: int) -> None:
     shown = -(-columns // stride(columns, rows))
     assert shown <= 160
-    assert shown * rows <= max(24_000, 2 * rows)
+    assert shown * rows <= max(16_000, 2 * rows)

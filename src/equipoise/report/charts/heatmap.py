@@ -87,7 +87,7 @@ def heat_group(runs: Sequence[Run], spec: HeatSpec) -> Group | None:
 
 def _in_model_order(run: Run, metric: str) -> dict[str, Series]:
     """The metric's curves as the model lists its parameters: a store lists them by their first number."""
-    table, listed = run.store.table(metric), run.meta.get("parameters")
+    table, listed = run.table(metric), run.meta.get("parameters")
     order = {name: i for i, name in enumerate(listed)} if isinstance(listed, dict) else {}
     return dict(sorted(table.items(), key=lambda item: order.get(item[0], len(order))))
 
@@ -137,18 +137,18 @@ def _finite(grids: list[_Grid]) -> list[float]:
 
 
 def _chart(grid: _Grid, spec: HeatSpec, span: tuple[float, float]) -> Chart:
-    names = row_names(grid.names)
+    names, shown = row_names(grid.names), "z" if spec.powers is None else "customdata"
     trace: Json = {
         "type": "heatmap",
         "x": grid.steps,
         "y": names,
-        "z": [[finite(v, 4) for v in row] for row in grid.colour],
-        "customdata": [[finite(v, 4) for v in row] for row in grid.raw],
+        "z": _rounded(grid.colour),
+        **({} if spec.powers is None else {"customdata": _rounded(grid.raw)}),
         "colorscale": spec.scale,
         "zmin": finite(span[0]),
         "zmax": finite(span[1]),
         "hoverongaps": False,
-        "hovertemplate": "%{y}<br>step %{x}: %{customdata:.4g}<extra></extra>",
+        "hovertemplate": f"%{{y}}<br>step %{{x}}: %{{{shown}:.4g}}<extra></extra>",
         "showscale": False,
     }
     few: Json = {"tickvals": grid.steps} if len(grid.steps) < 3 else {}
@@ -157,6 +157,10 @@ def _chart(grid: _Grid, spec: HeatSpec, span: tuple[float, float]) -> Chart:
     height = 70 + min(1100, max(60, round(len(names) * (15 if len(names) <= 64 else 11))))
     key = f"{spec.metric}-{grid.run.arm}"
     return Chart(key, grid.run.arm_label, _summary(grid, spec), [trace], layout, height, (spec.metric,), grid.run.arm)
+
+
+def _rounded(rows: list[list[float]]) -> list[list[float | None]]:
+    return [[finite(v, 3) for v in row] for row in rows]
 
 
 def _key(spec: HeatSpec, span: tuple[float, float]) -> ColourKey:

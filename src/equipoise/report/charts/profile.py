@@ -15,7 +15,7 @@ from equipoise.report.thin import Series
 
 def profile_chart(runs: Sequence[Run], metric: str, title: str, unit: str) -> Chart | None:
     """Depth to the right, `metric` up; first sample dotted, last solid. None when no run has the metric."""
-    found = [(run, table) for run in runs if (table := run.store.table(metric))]
+    found = [(run, table) for run in runs if (table := run.table(metric))]
     if not found:
         return None
     arms = 1 + max(run.arm for run, _ in found)
