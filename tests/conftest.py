@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
@@ -17,10 +17,8 @@ def _chromium() -> str | None:
 
 
 def _fashion_mnist() -> str | None:
-    for folder in (os.environ.get("EQUIPOISE_FASHION_MNIST", ""), "/usr/share/datasets/fashion-mnist"):
-        if folder and any(Path(folder).glob("train-images*")):
-            return folder
-    return None
+    folder = Path("/usr/share/datasets/fashion-mnist")
+    return str(folder) if any(folder.glob("train-images*")) else None
 
 
 def _compiler() -> str | None:
@@ -36,16 +34,22 @@ PARTS: dict[str, tuple[Callable[[], str | None], str]] = {
 
 
 def find_part(part: str) -> str:
-    """The place of a part of this machine, or a skip that says what is missing (a failure under EQUIPOISE_REQUIRE)."""
+    """The place of a part of this machine, or a skip that says what is missing."""
     finder, cure = PARTS[part]
     found = finder()
-    if found:
-        return found
-    message = f"{part} is not on this machine; install {cure}"
-    wanted = os.environ.get("EQUIPOISE_REQUIRE", "").split(",")
-    if "all" in wanted or part in wanted:
-        pytest.fail(message, pytrace=False)
-    pytest.skip(message)
+    return found or pytest.skip(f"{part} is not on this machine; install {cure}")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Under EQUIPOISE_REQUIRE=all nothing is skipped: what is missing is a failure."""
+    report = yield
+    if report.skipped and not hasattr(report, "wasxfail") and os.environ.get("EQUIPOISE_REQUIRE") == "all":
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} was skipped, and EQUIPOISE_REQUIRE=all: {call.excinfo and call.excinfo.value}"
+    return report
 
 
 @pytest.fixture

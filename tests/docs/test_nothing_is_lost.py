@@ -54,3 +54,9 @@ def test_every_rule_stands_in_the_page_by_symptom() -> None:
 
     page = (ROOT / "docs" / "choose" / "by-symptom.md").read_text(encoding="utf-8")
     assert not [card.name for card in cards("rule") if f"methods/rule/{card.name}.md" not in page]
+
+
+def test_every_environment_variable_is_explained() -> None:
+    page = (ROOT / "docs" / "how-to" / "settings.md").read_text(encoding="utf-8")
+    source = "".join(p.read_text(encoding="utf-8") for p in (ROOT / "src").rglob("*.py"))
+    assert not [name for name in set(re.findall(r"EQUIPOISE_[A-Z]+", source)) if f"`{name}`" not in page]
