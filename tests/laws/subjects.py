@@ -18,6 +18,10 @@ VALUES: dict[str, dict[str, object]] = {
     "adam": {"lr": 0.02, "beta1": 0.8, "beta2": 0.95, "weight_decay": 0.1},
     "adam_l2": {"lr": 0.02, "beta1": 0.8, "beta2": 0.95, "weight_decay": 0.1},
     "adamw": {"lr": 0.02, "beta1": 0.8, "beta2": 0.95, "weight_decay": 0.1},
+    "grams": {"lr": 0.02, "beta1": 0.8, "beta2": 0.95, "weight_decay": 0.1},
+    "cautious_adamw": {"lr": 0.02, "beta1": 0.8, "beta2": 0.95, "weight_decay": 0.1},
+    # delta large enough that rows, whole tensors and neither all occur
+    "adamp": {"lr": 0.02, "beta1": 0.8, "beta2": 0.95, "weight_decay": 0.1, "delta": 0.9},
     "lion": {"lr": 0.02, "beta1": 0.8, "beta2": 0.95, "weight_decay": 0.1},
 }
 

@@ -62,16 +62,22 @@ def short(text: str, limit: int) -> str:
     >>> short("model.layers.11.self_attn.q_proj", 26), short("a" * 9 + "b" * 9, 9)
     ('m.l.11.self_attn.q_proj', 'aaaa…bbbb')
     """
-    parts = text.split(".")
-    for i, part in enumerate(parts[:-1]):
-        if len(".".join(parts)) <= limit:
-            break
-        parts[i] = part if part.isdigit() else part[:1]
-    text = ".".join(parts)
+    text = _initials(text, limit)
     if len(text) <= limit:
         return text
     tail = limit // 2
     return text[: limit - tail - 1] + _ELLIPSIS + text[-tail:]
+
+
+def _initials(text: str, limit: int) -> str:
+    parts = text.split(".")
+    if not all(p.isidentifier() or p.isdigit() for p in parts):  # no dotted name: a label such as "lr 0.001"
+        return text
+    for i, part in enumerate(parts[:-1]):
+        if len(".".join(parts)) <= limit:
+            break
+        parts[i] = part if part.isdigit() else part[:1]
+    return ".".join(parts)
 
 
 def row_names(names: list[str], limit: int = 30) -> list[str]:
