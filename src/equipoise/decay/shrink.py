@@ -91,8 +91,8 @@ def _update(place: str, target: str, metric: str, mask: str) -> Update:
     def update(r: Registers, s: SimpleNamespace, c: SimpleNamespace) -> tuple[Values, Values]:
         factor = c.c if r.lam is None else c.c * r.lam
         state = {"init": s.init} if target == "init" else {}
-        if plain and place in ("before", "after") and r.lam is None:
-            return {"p": r.p * c.keep}, state  # (4), (5)
+        if plain and place in ("before", "after"):
+            return {"p": r.p * (c.keep if r.lam is None else 1 - factor)}, state  # (4), (5)
         d = r.p - s.init if target == "init" else r.p
         if place == "grad":
             g = r.g + factor * _metric(d, metric)  # (3)

@@ -2,9 +2,31 @@
 
 from equipoise.optim.adam import Adam, adam
 from equipoise.optim.adam_l2 import AdamL2, adam_l2
+from equipoise.optim.adamp import AdamP, adamp
 from equipoise.optim.adamw import AdamW, adamw
+from equipoise.optim.cautious_adamw import CautiousAdamW, cautious_adamw
+from equipoise.optim.grams import Grams, grams
 from equipoise.optim.lion import Lion, lion
 from equipoise.optim.sgd import SGD, sgd
 from equipoise.optim.sgdw import SGDW, sgdw
 
-__all__ = ["SGD", "SGDW", "Adam", "AdamL2", "AdamW", "Lion", "adam", "adam_l2", "adamw", "lion", "sgd", "sgdw"]
+__all__ = [
+    "SGD",
+    "SGDW",
+    "Adam",
+    "AdamL2",
+    "AdamP",
+    "AdamW",
+    "CautiousAdamW",
+    "Grams",
+    "Lion",
+    "adam",
+    "adam_l2",
+    "adamp",
+    "adamw",
+    "cautious_adamw",
+    "grams",
+    "lion",
+    "sgd",
+    "sgdw",
+]

@@ -1,11 +1,27 @@
 """Small parts of a step, one verb per file. Compose them with `equipoise.chain`."""
 
+from equipoise.stages.alignment import alignment
 from equipoise.stages.apply import apply
+from equipoise.stages.cautious import cautious
 from equipoise.stages.divide import divide
 from equipoise.stages.ema import ema
 from equipoise.stages.heavy_ball import heavy_ball
 from equipoise.stages.lion_momentum import lion_momentum
+from equipoise.stages.regrade import regrade
 from equipoise.stages.second_moment import second_moment
 from equipoise.stages.sign import sign
+from equipoise.stages.tangent import tangent
 
-__all__ = ["apply", "divide", "ema", "heavy_ball", "lion_momentum", "second_moment", "sign"]
+__all__ = [
+    "alignment",
+    "apply",
+    "cautious",
+    "divide",
+    "ema",
+    "heavy_ball",
+    "lion_momentum",
+    "regrade",
+    "second_moment",
+    "sign",
+    "tangent",
+]
