@@ -18,6 +18,7 @@ from equipoise.scaling.norm_path import path_memory, path_step
 NEAR_COS = 0.05  # mean |cos(g, w)| below this counts as scale-invariant [heuristic, arXiv 2305.17212 gives none]
 WINDOW = 10  # samples of |cos| that are averaged
 MIN_SAMPLES = 5  # so many before a tensor counts as near
+SCALE_WINDOW = 5  # samples of |g| |w| that are averaged: it falls while the model learns
 NEEDS_GRADIENT = ("sgdm", "adam_l2")
 
 
@@ -28,7 +29,7 @@ class Forecast:
         self.invariant = invariant
         self.squared = sample.after**2
         self._cos: deque[float] = deque(maxlen=WINDOW)
-        self._scale_squared: deque[float] = deque(maxlen=5 * WINDOW)
+        self._scale_squared: deque[float] = deque(maxlen=SCALE_WINDOW)
         self._facts = sample.facts
         self._numel = sample.numel
         self._note(sample)
@@ -40,15 +41,23 @@ class Forecast:
             self._scale_squared.append((sample.grad * sample.before) ** 2)
 
     def advance(self, sample: TensorSample, lrs: Sequence[float]) -> None:
-        """Move the predicted norm on by the steps since the last sample, then take note of this one."""
+        """Move the predicted norm on by the steps since the last sample, after taking note of this one.
+
+        The path of a tensor that is invariant by measurement only starts where it first counts as such.
+        """
+        before = self.applies
         self._note(sample)
+        if not before:
+            self.squared = sample.after**2
+            return
         facts = self._facts
         if not facts.form or not self._known():
             return
         fixed = {"method": facts.form, "numel": self._numel, "gradient_scale": self.gradient_scale}
         rate = facts.rate_per_lr
+        memory = self._memory(facts.lr * rate)  # hardly moves between two samples
         for lr in lrs:
-            self.squared = path_step(self.squared, lr=lr, weight_decay=rate, memory=self._memory(lr * rate), **fixed)
+            self.squared = path_step(self.squared, lr=lr, weight_decay=rate, memory=memory, **fixed)
 
     def _memory(self, rate: float) -> float:
         facts = self._facts

@@ -120,5 +120,5 @@ def _short(value: object) -> str:
 
 
 def short(value: float) -> str:
-    """A number for a sentence: three significant digits."""
-    return f"{value:.3g}"
+    """A number for a sentence: three significant digits, whole from 1000 on."""
+    return f"{value:.0f}" if 1e3 <= abs(value) < 1e6 else f"{value:.3g}"

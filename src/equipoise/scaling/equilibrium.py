@@ -22,6 +22,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from equipoise._card import method
 from equipoise._errors import ArgumentError, near
@@ -84,6 +85,7 @@ def lion_noise(beta1: float, beta2: float) -> float:
     return (1 - beta1) ** 2 + beta1**2 * (1 - beta2) / (1 + beta2)
 
 
+@lru_cache(maxsize=256)
 def lion_memory(rate: float, beta1: float, beta2: float) -> float:
     """The bracket of (4): 1 + 2 sum_k a^k (2/pi) asin rho_k; rho_k is the lag-k correlation before the sign."""
     first = (beta1 * (1 - beta1) * (1 - beta2) / beta2 if beta2 else 0.0) + beta1**2 * (1 - beta2) / (1 + beta2)
