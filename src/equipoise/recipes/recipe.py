@@ -44,6 +44,7 @@ class Recipe:
         eval_every: steps between evaluations on held-out data (there is always one at the end).
         checkpoint_every: steps between checkpoints (there is always one at the end).
         watch_every: steps between the doctor's samples, 0 to train unwatched.
+        probe_batch: held-out examples that the watch runs through the model to look at attention, stream and logits.
         label: what tables and pages call the run; the name when empty.
     """
 
@@ -66,10 +67,11 @@ class Recipe:
     eval_every: int = 100
     checkpoint_every: int = 100
     watch_every: int = 20
+    probe_batch: int = 8
     label: str = ""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "eval_every", "checkpoint_every"):
+        for name in ("steps", "batch_size", "eval_every", "checkpoint_every", "probe_batch"):
             if getattr(self, name) < 1:
                 raise ArgumentError(name, getattr(self, name), "1 or more")
         for name in ("lr", "weight_decay", "warmup", "watch_every", "seed"):

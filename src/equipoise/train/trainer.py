@@ -15,8 +15,6 @@ from equipoise.train.progress import Moment, Progress, Silent
 from equipoise.train.recorder import Recorder, open_recorder
 from equipoise.train.session import Session, Stopwatch, open_session
 
-PROBED = 8  # examples of the probe batch that the watch looks through the model with
-
 
 def fit(
     recipe: Recipe,
@@ -68,7 +66,7 @@ def _train(session: Session, folder: RunFolder, progress: Progress) -> RunResult
         folder,
         session.model,
         session.optimizer,
-        inputs=session.held_out[0][0][:PROBED],
+        inputs=session.held_out[0][0][: recipe.probe_batch],
         total_steps=recipe.steps if recipe.seconds is None else None,
         steps_per_epoch=session.steps_per_epoch,
         first_step=session.done.step,
