@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from equipoise.report.runs import Run
 
 Curve = tuple[Run, list[int], list[float]]
-ALIKE = 0.015  # mean distance, as a share of the chart's height, below which an eye sees one line
+ALIKE = 0.005  # mean distance, as a share of the chart's height, below which an eye sees one line
 
 
 def covered(curves: Sequence[Curve]) -> dict[int, int]:

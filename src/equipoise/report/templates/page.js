@@ -28,7 +28,7 @@
     const layout = resolve(chart.layout, scheme.colours);
     layout.template = scheme.template;
     if (touch) layout.dragmode = false; // a finger scrolls the page, it does not zoom
-    if (paper) layout.width = place.closest("#comparison, .charts:has(> :only-child)") ? 650 : 320; // columns of A4
+    if (paper) layout.width = place.closest("#comparison, .n1") ? 650 : 320; // columns of A4
     else layout.autosize = true;
     drawn.add(chart.id);
     return window.Plotly.react(place, resolve(chart.data, scheme.colours), layout, config);
