@@ -47,6 +47,12 @@ class StepSampler:
         self._horizon = [0.0] * len(optimizer.param_groups)
         self._peak = [0.0] * len(optimizer.param_groups)
 
+    def resume(self, meta: Mapping[str, object]) -> None:
+        """Go on from an earlier part of the run: what decay has added up to."""
+        earlier = meta.get("horizons")
+        if isinstance(earlier, list) and len(earlier) == len(self._horizon):
+            self._horizon = [float(h) for h in earlier]
+
     def before(self) -> None:
         """Copy the parameters: this step is sampled."""
         self._before = snapshot(self._tracked)
@@ -100,6 +106,7 @@ class StepSampler:
             "predictions": self._forecasts.to_meta(),
             "timescale": describe_timescale(rates[strongest], *self._plan),
             "horizon_so_far": self._horizon[strongest],
+            "horizons": list(self._horizon),
         }
 
 

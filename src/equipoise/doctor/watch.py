@@ -21,6 +21,7 @@ from equipoise.doctor.described import describe_run, track
 from equipoise.doctor.probes.loss import loss as read_scalar
 from equipoise.doctor.sampling import ForwardSampler, StepSampler, batch_copy
 from equipoise.doctor.store import Exists, RunStore
+from equipoise.doctor.store_schema import store_path
 from equipoise.doctor.store_writer import StoreWriter
 from equipoise.doctor.tracer import Inputs
 
@@ -130,8 +131,11 @@ class Watch:
             self._steps.before()
             self._seconds += time.perf_counter() - begun
 
-    def _after_step(self, *_: object) -> None:
+    def _after_step(self, optimizer: torch.optim.Optimizer, *_: object) -> None:
         begun = time.perf_counter()
+        if was_skipped(optimizer):
+            self._steps.forget()
+            return
         self.step += 1
         self._steps.count()
         if self._is_sampled(self.step):
@@ -202,8 +206,8 @@ def watch(
         model: the model that is trained.
         optimizer: a torch.optim.Optimizer (torch's or equipoise's), or a wrapper that keeps it as `.optimizer`.
         run_dir: folder of this run; made if absent.
-        every: optimizer steps between samples of norms, updates and rotations. Accumulated micro-batches, and steps
-            that a GradScaler skips, do not count.
+        every: optimizer steps between samples of norms, updates and rotations (a sampled step holds a copy of the
+            parameters while it runs). Accumulated micro-batches, and steps that a GradScaler skips, do not count.
         inputs: a fixed probe batch: a tensor, a tuple of arguments or a dict of keyword arguments of `model.forward`.
             Without it the probes of attention, logits, stream and dead units are silent.
         forward_every: optimizer steps between probe forwards; default 2 * every.
@@ -232,6 +236,8 @@ def watch(
     forward = None if batch is None else ForwardSampler(inner, batch, forward_every or 2 * every, every, max_share)
     first = [] if forward is None else forward.first()  # says so at once when the model does not take the batch
     steps = StepSampler(optim, tracked, inner, batch, total_steps=total_steps, steps_per_epoch=steps_per_epoch)
+    if exists == "resume":
+        steps.resume(_meta_of(run_dir))
     facts = {
         **describe_run(inner, optim, tracked),
         "label": label or Path(run_dir).resolve().name,
@@ -247,6 +253,19 @@ def watch(
     store.write_many(first_step, first)
     store.set_many_meta(steps.to_meta())
     return Watch(inner, optim, store, every=every, steps=steps, forward=forward, first_step=first_step)
+
+
+def _meta_of(run_dir: str | Path) -> dict[str, object]:
+    if not store_path(run_dir).exists():
+        return {}
+    with RunStore.open(run_dir) as earlier:
+        return earlier.meta
+
+
+def was_skipped(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether a GradScaler told a fused optimizer to leave the weights: it calls step() all the same."""
+    found = getattr(optimizer, "found_inf", None)
+    return isinstance(found, torch.Tensor) and bool(found > 0)
 
 
 def _check(model: nn.Module, tracked: list, every: int) -> None:

@@ -99,7 +99,7 @@ def test_sampled_steps_and_run_facts(tmp_path: Path) -> None:
 
 def test_a_resumed_watch_goes_on(tmp_path: Path) -> None:
     model = mlp()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.1)
     record(tmp_path, model, optimizer, 10)
     with pytest.raises(RunError, match="already holds a run"):
         record(tmp_path, model, optimizer, 10)
@@ -107,6 +107,7 @@ def test_a_resumed_watch_goes_on(tmp_path: Path) -> None:
     run = RunStore.open(tmp_path)
     assert run.series("loss")[0] == list(range(1, 21))
     assert run.series("weight_norm", "0.weight")[0] == [1, 5, 10, 15, 20]
+    assert run.meta["horizon_so_far"] == pytest.approx(20 * 1e-4)
 
 
 def test_gradient_accumulation_counts_optimizer_steps(tmp_path: Path) -> None:
@@ -128,9 +129,10 @@ def test_gradient_accumulation_counts_optimizer_steps(tmp_path: Path) -> None:
     assert run.last("grad_norm_total") == pytest.approx(accumulated, rel=1e-5)
 
 
-def test_steps_that_a_scaler_skips_do_not_count(tmp_path: Path) -> None:
+@pytest.mark.parametrize("fused", [False, True])  # a fused optimizer is called also for a step that is skipped
+def test_steps_that_a_scaler_skips_do_not_count(tmp_path: Path, fused: bool) -> None:
     model = mlp()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.001, fused=fused)
     scaler = torch.amp.GradScaler(device="cpu", init_scale=2.0)
     with watch(model, optimizer, run_dir=tmp_path, every=1) as w:
         for step in range(6):

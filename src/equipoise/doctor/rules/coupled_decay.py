@@ -6,6 +6,8 @@ Rule: an Adam-type group with coupled weight_decay > 0. Information only when th
 gradient stays below 1 % in every matrix (heuristic), a warning otherwise.
 """
 
+import statistics
+
 from equipoise._card import method
 from equipoise.doctor.finding import Evidence, Finding, Remedy, Severity
 from equipoise.doctor.run_facts import CannotTellError, RunFacts, short
@@ -26,7 +28,7 @@ def coupled_decay(run: RunFacts) -> list[Finding]:
     measured = _largest_share(run, guilty)
     severity: Severity = "warning"
     if measured is not None:
-        evidence.append(measured)
+        evidence += [measured, _typical_share(run, guilty)]
         severity = "info" if (measured.value or 0.0) < HARMLESS else "warning"
     text = f"Take the decay out of the gradient: AdamW with the same lr={short(facts.peak_lr)} and "
     text += f"weight_decay={short(facts.weight_decay)}. Its decay then shrinks weights by {short(facts.peak_lr)} x "
@@ -48,6 +50,13 @@ def coupled_decay(run: RunFacts) -> list[Finding]:
             tuple(p.name for i in guilty for p in run.members(i) if p.is_matrix),
         )
     ]
+
+
+def _typical_share(run: RunFacts, groups: list[int]) -> Evidence:
+    names = [p.name for i in groups for p in run.members(i) if p.is_matrix]
+    shares = [values[-1] for values in (run.find("decay_share", name)[1] for name in names) if values]
+    middle = statistics.median(shares)
+    return Evidence(f"in the median matrix it is {100 * middle:.0f} % at the last sample", "decay_share", "", middle)
 
 
 def _largest_share(run: RunFacts, groups: list[int]) -> Evidence | None:
