@@ -16,7 +16,7 @@ from equipoise.cli.terminal import open_console, print_finding, print_table
 from equipoise.doctor.diagnose import diagnose
 from equipoise.doctor.store import RunStore
 from equipoise.recipes import Recipe, gpt_python
-from equipoise.train import Comparison, choose_progress, compare, fit, paired_difference
+from equipoise.train import Comparison, PairedDifference, choose_progress, compare, fit, paired_difference
 from equipoise.train.atomic import read_json, write_json
 from equipoise.train.comparison import FILE, arm_names
 from equipoise.train.progress import clock
@@ -41,6 +41,7 @@ def tell(out: Path, seeds: Sequence[int], steps: int | None, threads: int) -> in
     _introduce(console, mistake, plan, seeds)
 
     _act(console, 1, "Train with the mistake")
+    console.print(f"optimizer = Adam(model, lr={mistake.lr:g}, weight_decay={mistake.weight_decay:g})", markup=False)
     first = out / "runs" / arm_names([mistake])[0] / f"seed-{seeds[0]}"
     result = fit(replace(mistake, seed=seeds[0]), first, resume=True, progress=progress)
     if result.val_loss is None:
@@ -70,7 +71,7 @@ def tell(out: Path, seeds: Sequence[int], steps: int | None, threads: int) -> in
 
 
 def the_mistake() -> Recipe:
-    """The recipe with `Adam(weight_decay=0.1)`, which torch's documentation lets pass for weight decay."""
+    """The recipe with `Adam(weight_decay=0.1)`: as in torch, that decay is an L2 term inside the adaptive gradient."""
     return gpt_python().with_(
         optimizer="adam", label="Adam, decay 0.1 (the mistake)", eval_every=50, checkpoint_every=10_000
     )
@@ -96,31 +97,28 @@ def the_arms(mistake: Recipe, finding: Finding) -> list[Recipe]:
 
 def verdict(found: Comparison) -> list[str]:
     """In words: what the remedy did, and whether its decay did anything."""
-    pair = found.paired[0]
-    lines = [_sentence("The remedy", pair.mean_difference, pair.low, pair.high, pair.p_value, pair.n)]
-    remedy, bare = found.arms[1].values, found.arms[2].values
-    both = [(a, b) for a, b in zip(remedy, bare, strict=True) if a is not None and b is not None]
-    if len(both) > 1:
-        decay = paired_difference([a for a, _ in both], [b for _, b in both])
-        lines.append(
-            _sentence(
-                "Decay 0.1 against none, both as AdamW,", decay.mean, decay.low, decay.high, decay.p_value, decay.n
-            )
-        )
+    mistake, remedy, bare = (arm.values for arm in found.arms)
+    cure, decay = _difference(remedy, mistake), _difference(remedy, bare)
+    lines = [_sentence("The remedy", cure), _sentence("Its decay, against none at all,", decay)]
+    if cure is not None and decay is not None and cure.mean:
+        lines[1] += f" That is {abs(decay.mean / cure.mean):.1%} of the remedy's effect."
     return lines
 
 
-def _sentence(
-    what: str, mean: float | None, low: float | None, high: float | None, p_value: float | None, n: int
-) -> str:
-    if mean is None or low is None or high is None:
-        return f"{what} cannot be judged: {n} pair{'' if n == 1 else 's'} of finished runs."
-    interval = f"95 % interval {low:+.4f} to {high:+.4f}, p {_relation(p_value)}, {n} pairs"
-    if low <= 0 <= high:
-        return f"{what} makes no difference that {n} seeds can show: {mean:+.4f} ({interval})."
-    return (
-        f"{what} {'lowers' if mean < 0 else 'raises'} the held-out loss by {abs(mean):.4f} nats per byte ({interval})."
-    )
+def _difference(a: Sequence[float | None], b: Sequence[float | None]) -> PairedDifference | None:
+    """The paired difference over the seeds that both finished; None without any."""
+    both = [(x, y) for x, y in zip(a, b, strict=True) if x is not None and y is not None]
+    return paired_difference([x for x, _ in both], [y for _, y in both]) if both else None
+
+
+def _sentence(what: str, found: PairedDifference | None) -> str:
+    if found is None or found.low is None or found.high is None:
+        return f"{what} cannot be judged: it takes at least two seeds that finish."
+    size = f"95 % interval {found.low:+.4f} to {found.high:+.4f}, p {_relation(found.p_value)}, {found.n} pairs"
+    if found.low <= 0 <= found.high:
+        return f"{what} makes no difference that {found.n} seeds can show: {found.mean:+.4f} ({size})."
+    verb = "lowers" if found.mean < 0 else "raises"
+    return f"{what} {verb} the held-out loss by {abs(found.mean):.4f} nats per byte ({size})."
 
 
 def _relation(p_value: float | None) -> str:
@@ -132,9 +130,13 @@ def prediction_rows(run_dir: Path, most: int = 4) -> list[tuple[str, ...]]:
     """Tensor, norm measured and predicted, turn per step measured and predicted (mrad), at the last common sample."""
     with RunStore.open(run_dir) as run:
         names = [n for n in run.tensors("predicted_weight_norm") if run.last("weight_norm", n) is not None]
-        spread = names[:: max(1, len(names) // most)][:most]
+        count = min(most, len(names))
+        spread = [names[round(i * (len(names) - 1) / max(1, count - 1))] for i in range(count)]
         metrics = ("weight_norm", "predicted_weight_norm", "rotation", "predicted_rotation")
-        return [(name, *(_number(run.last(metric, name), metric) for metric in metrics)) for name in spread]
+        return [
+            (name.removesuffix(".weight"), *(_number(run.last(metric, name), metric) for metric in metrics))
+            for name in spread
+        ]
 
 
 def _number(value: float | None, metric: str) -> str:
@@ -190,8 +192,8 @@ def _introduce(console: Console, recipe: Recipe, plan: Plan, seeds: Sequence[int
     runs = ARMS * len(seeds)
     console.print("equipoise demo", style="bold")
     console.print(
-        f"{runs} runs of {plan.steps} steps: a small GPT on this Python's own sources, {ARMS} optimizer settings, "
-        f"{len(seeds)} seeds each."
+        f"{runs} runs of {plan.steps} steps: a GPT of 0.87 M parameters on Python's own sources, "
+        f"{ARMS} optimizer settings, {len(seeds)} seeds each."
     )
     console.print(f"About {clock(plan.seconds)} on this machine (timed just now).\n", style="bold")
 
