@@ -28,7 +28,7 @@ def paired_chart(comparison: Comparison) -> Chart | None:
     rows = [_pair_label(comparison, p) for p in comparison.paired]
     arms = [a.name for a in comparison.arms]
     traces = [_pair(i, p, arms.index(p.arm) if p.arm in arms else 0) for i, p in enumerate(comparison.paired)]
-    layout = _layout(rows, "difference (left of zero: better)")
+    layout = _layout(rows, "difference (left is better)")
     layout["shapes"] = [_zero_line()]
     summary = "; ".join(f"{n}: {_pair_words(p)}" for n, p in zip(names, comparison.paired, strict=True)) + "."
     return Chart("comparison-pairs", "Differences, paired by seed", summary, traces, layout, _height(rows))
