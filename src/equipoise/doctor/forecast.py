@@ -25,8 +25,9 @@ NEEDS_GRADIENT = ("sgdm", "adam_l2")
 class Forecast:
     """The prediction for one tensor."""
 
-    def __init__(self, sample: TensorSample, *, invariant: bool) -> None:
+    def __init__(self, sample: TensorSample, *, invariant: bool, steps: int) -> None:
         self.invariant = invariant
+        self._steps = steps
         self.squared = sample.after**2
         self._cos: deque[float] = deque(maxlen=WINDOW)
         self._scale_squared: deque[float] = deque(maxlen=SCALE_WINDOW)
@@ -46,6 +47,7 @@ class Forecast:
         The path of a tensor that is invariant by measurement only starts where it first counts as such.
         """
         before = self.applies
+        self._steps += len(lrs)
         self._note(sample)
         if not before:
             self.squared = sample.after**2
@@ -98,7 +100,10 @@ class Forecast:
             return one / norm / math.sqrt(1 - facts.momentum**2) if facts.momentum < 1 else None
         if facts.form == "lion":
             return facts.lr * math.sqrt(self._numel) / norm
-        return facts.lr * math.sqrt(self._numel * (1 - facts.beta1) / (1 + facts.beta1)) / norm
+        # Bias correction makes the first steps longer: the mean of t gradients is noisier than that of 1 / (1 - beta1).
+        young = facts.beta1**self._steps
+        memory = (1 - facts.beta1) / (1 + facts.beta1) * (1 + young) / (1 - young)
+        return facts.lr * math.sqrt(self._numel * memory) / norm
 
 
 class Forecasts:
@@ -117,7 +122,7 @@ class Forecasts:
             if name in self._made:
                 self._made[name].advance(sample, lrs[groups[name]])
             elif name in self._wanted and sample.after > 0:
-                self._made[name] = Forecast(sample, invariant=name in self._invariant)
+                self._made[name] = Forecast(sample, invariant=name in self._invariant, steps=len(lrs[groups[name]]))
 
     def rows(self) -> Iterator[tuple[str, str, float]]:
         """(metric, tensor, value) of the predictions that apply now."""
