@@ -90,3 +90,12 @@ def test_what_a_card_points_to_exists() -> None:
     names = {card.name for card in cards()}
     lost = {(card.name, other) for card in cards() for other in card.see_also if other not in names}
     assert not lost
+
+
+def test_every_optimizer_stands_in_the_changelog() -> None:
+    from equipoise import optim
+
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    classes = [name for name in optim.__all__ if isinstance(getattr(optim, name), type)]
+    assert classes
+    assert not [name for name in classes if f"`{name}`" not in changelog]
