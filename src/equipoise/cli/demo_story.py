@@ -129,7 +129,9 @@ def _relation(p_value: float | None) -> str:
 def prediction_rows(run_dir: Path, most: int = 4) -> list[tuple[str, ...]]:
     """Tensor, norm measured and predicted, turn per step measured and predicted (mrad), at the last common sample."""
     with RunStore.open(run_dir) as run:
-        names = [n for n in run.tensors("predicted_weight_norm") if run.last("weight_norm", n) is not None]
+        tested = run.meta.get("scale_invariant")
+        invariant = {name for name, whole in tested.items() if whole} if isinstance(tested, dict) else set()
+        names = [name for name in run.tensors("predicted_weight_norm") if name in invariant]
         count = min(most, len(names))
         spread = [names[round(i * (len(names) - 1) / max(1, count - 1))] for i in range(count)]
         metrics = ("weight_norm", "predicted_weight_norm", "rotation", "predicted_rotation")
