@@ -6,7 +6,7 @@ import json
 import pytest
 import torch
 
-from equipoise._card import find
+from equipoise._card import cards, find
 from equipoise._errors import ArgumentError
 from equipoise.recipes import Recipe, build_optimizer, gpt_python, mlp_digits, named_recipe
 from equipoise.recipes.data import ImageBatches, ImageData, TextBatches, TextData
@@ -127,6 +127,14 @@ def test_optimizers_get_the_hyper_parameters_they_have():
     group = build_optimizer(recipe, model).param_groups[0]
     assert (group["lr"], group["weight_decay"], tuple(group["betas"])) == (0.5, 0.25, (0.1, 0.2))
     assert build_optimizer(recipe.with_(optimizer="sgd"), model).param_groups[0]["momentum"] == 0.3
+
+
+def test_every_optimizer_of_the_library_can_be_named_in_a_recipe():
+    model = torch.nn.Linear(2, 2)
+    for card in cards("optim"):
+        optimizer = build_optimizer(mlp_digits().with_(optimizer=card.name), model)
+        assert type(optimizer).__name__.lower() == card.name.replace("_", "")
+        assert optimizer.param_groups[0]["lr"] == mlp_digits().lr
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
