@@ -97,11 +97,30 @@ def test_spikes_after_warm_up_count_from_three(tmp_path: Path) -> None:
     def spiky(folder: Path, spikes: int) -> Diagnosis:
         with RunStore.create(folder, {}) as store:
             for step in range(1, 201):
-                store.write(step, "loss", 2.0 + 0.01 * (step % 7) + (step % 60 == 59) * (step < 60 * spikes))
+                store.write(step, "loss", 2.0 + 0.01 * (step % 7) + (step % 60 > 57) * (step < 60 * spikes))
         return diagnose(folder)
 
     assert "learning_rate_too_high" in _rules(spiky(tmp_path / "three", 3))
     assert "learning_rate_too_high" not in _rules(spiky(tmp_path / "two", 2))
+
+
+def test_noise_of_tiny_batches_is_no_instability(tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(0)
+    losses = (-torch.rand(800, generator=generator).log()).tolist()  # exponential: many far outliers, no trend
+    losses[0] = 0.05
+    with RunStore.create(tmp_path, {}) as store:
+        for step, loss in enumerate(losses, 1):
+            store.write(step, "loss", loss)
+    assert not diagnose(tmp_path).findings
+
+
+def test_one_sharp_head_is_no_collapse(tmp_path: Path) -> None:
+    with RunStore.create(tmp_path, {}) as store:
+        for step in range(0, 2000, 40):
+            for layer, share in enumerate((0.5, 0.0, 0.0, 0.0)):
+                store.write(step, "attention_max_logit", 20.0, f"blocks.{layer}")
+                store.write(step, "attention_collapsed_heads", share, f"blocks.{layer}")
+    assert not diagnose(tmp_path).findings
 
 
 def test_attention_collapse(hot_gpt: Path) -> None:

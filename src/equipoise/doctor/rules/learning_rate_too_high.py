@@ -5,19 +5,20 @@ Source: loss above its initial value and repeated spikes: robust z > 6 and a jum
 the median ratio sat at 0.8e-2 at lr 1e-3 and 3e-2 at lr 0.3. So the ratio alone counts only from 0.3, a third of the
 weight rewritten in one step (heuristic, calibrated there: 0.05 at lr 1e-3, 0.15 at 3e-3, 1.5 at 3e-2, where the loss
 jumped by 28 %).
-Rule: (a) loss > initial + max(0.1, 10 %) in 3 of 5 records; (b) 3 spikes after warm-up; (c) median over hidden matrices
-of update_ratio >= 0.3 at any sample.
+Rule: (a) loss > initial + max(0.1, 10 %, 6 x its noise from record to record) in 3 of 5 records; (b) 3 spikes of two
+records or more after warm-up; (c) median over hidden matrices of update_ratio >= 0.3 at any sample.
 """
 
 import math
 import statistics
+from itertools import pairwise
 
 from equipoise._card import method
 from equipoise.doctor.finding import Evidence, Finding, Remedy, Severity
 from equipoise.doctor.persistence import held_at, holds_at_end, robust_z
 from equipoise.doctor.run_facts import CannotTellError, RunFacts, short
 
-RISE_SHARE, RISE = 0.10, 0.1
+RISE_SHARE, RISE, NOISE = 0.10, 0.1, 6.0
 SPIKE_Z, SPIKE_RISE, SPIKES, WINDOW = 6.0, 0.1, 3, 200
 HUGE_RATIO = 0.3
 GOOD_RATIO = 0.05  # a first update of 5 % of the weights trained well in the calibration runs
@@ -55,9 +56,19 @@ def learning_rate_too_high(run: RunFacts) -> list[Finding]:
 
 
 def _risen(losses: list[float]) -> list[bool]:
-    start = losses[0] if losses else math.nan
-    limit = start + max(RISE, RISE_SHARE * abs(start))
+    if not losses:
+        return []
+    limit = losses[0] + max(RISE, RISE_SHARE * abs(losses[0]), NOISE * _noise(losses))
     return [not loss <= limit for loss in losses]
+
+
+def _noise(losses: list[float]) -> float:
+    """Spread of the loss from record to record, whatever its trend: small batches are noisy, not unstable."""
+    steps = [b - a for a, b in pairwise(losses) if math.isfinite(b - a)]
+    if len(steps) < 10:
+        return 0.0
+    middle = statistics.median(steps)
+    return 1.4826 * statistics.median(abs(s - middle) for s in steps) / math.sqrt(2)
 
 
 def _above_start(steps: list[int], losses: list[float]) -> Evidence | None:
@@ -69,17 +80,21 @@ def _above_start(steps: list[int], losses: list[float]) -> Evidence | None:
 
 
 def _spikes(run: RunFacts, steps: list[int], losses: list[float]) -> Evidence | None:
-    after, found = run.warmup_end(), []
-    for i, (step, loss) in enumerate(zip(steps, losses, strict=True)):
-        window = losses[max(0, i - WINDOW) : i]
-        jumped = i > 0 and loss - statistics.median(window) > SPIKE_RISE
-        if step > after and jumped and robust_z(loss, window) > SPIKE_Z:
-            found.append((step, loss))
+    after = run.warmup_end()
+    out = [step > after and _is_out(losses, i) for i, step in enumerate(steps)]
+    # A spike lasts: one record alone may be an odd batch.
+    starts = [i for i in range(1, len(out)) if out[i] and out[i - 1] and not (i > 1 and out[i - 2])]
+    found = [(steps[i - 1], losses[i - 1]) for i in starts]
     if len(found) < SPIKES:
         return None
     step, loss = found[0]
     text = f"{len(found)} loss spikes (robust z > 6), the first to {short(loss)} at step {step}"
     return Evidence(text, "loss", "", loss, step)
+
+
+def _is_out(losses: list[float], i: int) -> bool:
+    window = losses[max(0, i - WINDOW) : i]
+    return i > 0 and losses[i] - statistics.median(window) > SPIKE_RISE and robust_z(losses[i], window) > SPIKE_Z
 
 
 def _median_ratios(run: RunFacts) -> dict[int, float]:
