@@ -36,7 +36,7 @@ class Verb:
         console.print(f"{card.name}  ({card.kind}, {card.status})", style="bold", markup=False)
         print(f"\n{card.doc}\n")
         for label, text in facts(card):
-            console.print(f"{label:<9} {text}", markup=False)
+            console.print(f"{label:<17} {text}", markup=False)
         if not self.no_source and card.factory is not None:
             print(f"\n{inspect.getsource(card.factory)}")
         return 0
@@ -45,6 +45,8 @@ class Verb:
 def facts(card: Card) -> list[tuple[str, str]]:
     """Label and text of everything the Card knows besides the maths."""
     found = [("chain", chain_text(card)), ("defaults", ", ".join(f"{k}={v!r}" for k, v in card.defaults.items()))]
+    if card.kind == "recipe" and card.factory is not None:
+        found += [(name, str(value)) for name, value in vars(card.factory()).items() if name not in ("name", "label")]
     if card.kind == "optim":
         found.append(("state", f"{card.state_per_param:g} values per parameter"))
     found += [("paper", " ".join(filter(None, (card.paper, card.equations)))), ("see also", ", ".join(card.see_also))]

@@ -144,6 +144,7 @@ def test_list_and_show_read_the_cards(here, capsys):
         assert part in out
     assert "def adamw(" not in run(capsys, "show", "adamw", "--no-source")[1]
     assert "Peri-LN" in run(capsys, "show", "peri-ln")[1]
+    assert "MLPSpec(hidden=(128, 128))" in run(capsys, "show", "mlp_digits")[1]
 
 
 def test_every_card_can_be_shown(here, capsys):
