@@ -29,14 +29,13 @@ class Verb:
     def run(self) -> int:
         """Print the Card."""
         from equipoise._card import find
-        from equipoise.cli.terminal import open_console
+        from equipoise.cli.terminal import open_console, print_facts
 
         card = find(self.method.replace("-", "_"), self.kind)
         console = open_console()
         console.print(f"{card.name}  ({card.kind}, {card.status})", style="bold", markup=False)
         print(f"\n{card.doc}\n")
-        for label, text in facts(card):
-            console.print(f"{label:<17} {text}", markup=False)
+        print_facts(console, facts(card))
         if not self.no_source and card.factory is not None:
             print(f"\n{inspect.getsource(card.factory)}")
         return 0

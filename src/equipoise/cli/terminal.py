@@ -42,19 +42,26 @@ def print_table(console: Console, heads: Sequence[str], rows: Iterable[Sequence[
     console.print(table)
 
 
-def print_finding(console: Console, finding: Finding) -> None:
-    """Symptom, evidence, cause, remedy and source of one finding, labels to the left."""
+def print_facts(console: Console, facts: Iterable[tuple[str, str]]) -> None:
+    """Label and text pairs in two columns; long texts stay in theirs."""
     from rich.table import Table
     from rich.text import Text
 
-    head = Text(f"{finding.severity}", style=COLOURS[finding.severity])
-    console.print(head + Text(f"  {finding.symptom}", style="bold") + Text(f"  ({finding.rule})", style="dim"))
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
-    for label, text in _parts(finding):
-        grid.add_row(f"  {label}", Text(text))
+    for label, text in facts:
+        grid.add_row(Text(label), Text(text))
     console.print(grid)
+
+
+def print_finding(console: Console, finding: Finding) -> None:
+    """Symptom, evidence, cause, remedy and source of one finding, labels to the left."""
+    from rich.text import Text
+
+    head = Text(finding.severity, style=COLOURS[finding.severity])
+    console.print(head + Text(f"  {finding.symptom}", style="bold") + Text(f"  ({finding.rule})", style="dim"))
+    print_facts(console, ((f"  {label}", text) for label, text in _parts(finding)))
     console.print()
 
 
