@@ -13,27 +13,30 @@ from oracles.decay.shrink import run
 
 CELLS = list(
     itertools.product(
-        ["grad", "before", "after", "prox"], ["zero", "init"], ["l2", "l1"],
-        ["lr", "independent", "normalized"], ["all", "cautious"],
+        ["grad", "momentum", "direction", "before", "after", "prox"], ["zero", "init"], ["l2", "l1", "huber"],
+        ["lr", "independent", "normalized", "momentum", "corrective"], ["all", "cautious"],
     )
 )  # fmt: skip
-REFUSED = [c for c in CELLS if c[0] == "grad" and (c[3] != "lr" or c[4] != "all")]
+INSIDE = ("grad", "momentum", "direction")
+REFUSED = [c for c in CELLS if (c[0] in INSIDE and c[3] != "lr") or (c[0] in INSIDE[:2] and c[4] != "all")]
 
 
 def grid(cell):
-    return dict(zip(("place", "target", "metric", "law", "mask"), cell, strict=True))
+    delta = {"delta": 0.4} if cell[2] == "huber" else {}  # some weights inside, some outside
+    return {**dict(zip(("place", "target", "metric", "law", "mask"), cell, strict=True)), **delta}
 
 
 @pytest.mark.parametrize("cell", [c for c in CELLS if c not in REFUSED], ids="-".join)
 def test_cell_equals_the_oracle(cell):
-    lr, decay, period, peak = 0.1, 0.3, 9, 0.4
+    lr, peak = 0.1, 0.4
+    values = {"weight_decay": 0.3, "period": 9, "momentum": 0.6}
     shrink = ep.decay.shrink(**grid(cell))
-    items = [shrink, ep.stages.apply()] if cell[0] in ("grad", "before") else [ep.stages.apply(), shrink]
-    hyper = {"lr": lr, "weight_decay": decay, "period": period, "peak_lr": peak}
+    items = [shrink, ep.stages.apply()] if cell[0] in (*INSIDE, "before") else [ep.stages.apply(), shrink]
+    hyper = {"lr": lr, "peak_lr": peak, **values}
     parameters = start([(5, 3), (7,)])
     grads = [as_numpy(gradients(parameters, step)) for step in range(5)]
     wanted = [
-        run(p, [g[i] for g in grads], lr=lr, weight_decay=decay, period=period, peak_lr=peak, **grid(cell))
+        run(p, [g[i] for g in grads], lr=lr, peak_lr=peak, **values, **grid(cell))
         for i, p in enumerate(as_numpy(parameters))
     ]
     optimizer = ep.Optimizer(parameters, ep.chain(*items, hyper=hyper), peak_lr=peak)
@@ -44,7 +47,7 @@ def test_cell_equals_the_oracle(cell):
 
 @pytest.mark.parametrize("cell", REFUSED, ids="-".join)
 def test_cells_that_mean_nothing_are_refused(cell):
-    with pytest.raises(ArgumentError, match="place 'grad'"):
+    with pytest.raises(ArgumentError, match=f"place '{cell[0]}'"):
         ep.decay.shrink(**grid(cell))
 
 
@@ -58,3 +61,20 @@ def test_place_after_differs_from_before_by_eta_c_u():
         outcomes.append(p.detach())
     u = gradients([p], 0)[0]
     assert torch.allclose(outcomes[1] - outcomes[0], 0.1 * (0.1 * 0.3) * u, atol=1e-15)
+
+
+def test_delta_goes_with_huber_only():
+    with pytest.raises(ArgumentError, match=r"delta.*huber"):
+        ep.decay.shrink(metric="huber")
+    with pytest.raises(ArgumentError, match=r"delta.*'l2'"):
+        ep.decay.shrink(delta=0.1)
+
+
+def test_a_huge_delta_is_plain_decay():
+    outcomes = []
+    for metric in ({"metric": "l2"}, {"metric": "huber", "delta": 100.0}):
+        (p,) = start([(5, 3)])
+        chain = ep.chain(ep.decay.shrink(**metric), ep.stages.apply(), hyper={"lr": 0.1, "weight_decay": 0.3})
+        train(ep.Optimizer([p], chain), [p], 3)
+        outcomes.append(p.detach())
+    assert torch.allclose(*outcomes, atol=1e-15)

@@ -29,12 +29,12 @@ def test_zero_decay_is_the_base(name, runner):
     assert torch.equal(result(ours, runner), result(base, runner))
 
 
-@pytest.mark.parametrize("place", ["grad", "before", "after", "prox"])
+@pytest.mark.parametrize("place", ["grad", "momentum", "direction", "before", "after", "prox"])
 @pytest.mark.parametrize("target", ["zero", "init"])
-@pytest.mark.parametrize("metric", ["l2", "l1"])
+@pytest.mark.parametrize("metric", ["l2", "l1", "huber"])
 def test_zero_decay_on_the_grid_is_no_decay(place, target, metric):
-    shrink = ep.decay.shrink(place=place, target=target, metric=metric)
-    items = [shrink, ep.stages.apply()] if place in ("grad", "before") else [ep.stages.apply(), shrink]
+    shrink = ep.decay.shrink(place=place, target=target, metric=metric, delta=0.4 if metric == "huber" else None)
+    items = [ep.stages.apply(), shrink] if place in ("after", "prox") else [shrink, ep.stages.apply()]
     decayed = ep.chain(*items, hyper={"lr": 0.05, "weight_decay": 0.0})
     plain = ep.chain(ep.stages.apply(), hyper={"lr": 0.05})
     tolerance = 1e-15 if (place, target) == ("prox", "init") else 0.0  # tau + (p - tau) rounds once

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import equipoise as ep
-from laws.subjects import start
+from laws.subjects import start, train
 
 SEEDS = st.integers(0, 10_000)
 
@@ -75,3 +75,91 @@ def test_cautious_with_full_agreement_is_the_identity_or_nearly():
         p.grad = torch.arange(1.0, 7.0, dtype=torch.float64).view(2, 3)
         ep.Optimizer([p], ep.chain(cautious(form=form), apply(), hyper={"lr": 1.0})).step()
         assert torch.allclose(-p.detach(), factor * p.grad)
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=SEEDS, lr=st.floats(1e-4, 1.0), decay=st.floats(0, 0.5))
+def test_lamb_steps_by_its_share_of_the_weight(seed, lr, decay):
+    before, after, _ = one_step(lambda p: ep.optim.LAMB(p, lr=lr, weight_decay=decay), seed)
+    assert torch.allclose((after - before).norm(), lr * before.norm(), rtol=1e-9)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=SEEDS)
+def test_without_decay_and_eps_lamb_needs_no_bias_correction(seed):
+    outcomes = []
+    for debias in (True, False):
+        (p,) = start([(6, 4)], seed=seed)
+        parts = [ep.stages.ema(debias=debias), ep.stages.second_moment(), ep.stages.divide()]
+        hyper = {"lr": 0.1, "betas": (0.9, 0.99), "eps": 0.0}
+        train(ep.Optimizer([p], ep.chain(*parts, ep.stages.trust_ratio(), ep.stages.apply(), hyper=hyper)), [p], 4)
+        outcomes.append(p.detach())
+    assert torch.allclose(*outcomes, rtol=1e-12)
+
+
+def test_a_zero_weight_has_trust_ratio_one():
+    p = torch.nn.Parameter(torch.zeros(3, 2, dtype=torch.float64))
+    p.grad = torch.ones_like(p)
+    ep.optim.LAMB([p], lr=0.1, eps=0.0).step()
+    assert torch.allclose(p.detach(), torch.full_like(p, -0.1))
+    q = torch.nn.Parameter(torch.zeros(3, 2, dtype=torch.float64))
+    q.grad = torch.ones_like(q)
+    ep.optim.LARS([q], lr=0.1).step()
+    assert torch.allclose(q.detach(), torch.full_like(q, -0.1))
+
+
+def test_groups_may_leave_out_the_ratio():
+    """LAMB without its ratio is AdamW, LARS without it is SGD: of a model, for the roles that are named."""
+    pairs = [(ep.optim.LAMB, ep.optim.AdamW, {"eps": 1e-6}), (ep.optim.LARS, ep.optim.SGD, {"momentum": 0.9})]
+    for kind, base, values in pairs:
+        net, twin = (torch.nn.Linear(4, 3).double() for _ in range(2))
+        twin.load_state_dict(net.state_dict())
+        rules = {"bias": {"trust_ratio": False, "weight_decay": 0.0}}
+        ours = kind(net, lr=0.05, weight_decay=0.1, rules=rules, verbose=False)
+        theirs = base(twin, lr=0.05, weight_decay=0.1, verbose=False, **values)
+        train(ours, list(net.parameters()), 4)
+        train(theirs, list(twin.parameters()), 4)
+        assert torch.allclose(net.bias, twin.bias, atol=1e-12)
+        assert not torch.allclose(net.weight, twin.weight, atol=1e-3)
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=SEEDS, scale=st.floats(1e-3, 1e3), kind=st.sampled_from(["LARS", "LAMB", "NovoGrad"]))
+def test_layerwise_methods_do_not_see_the_scale_of_the_loss(seed, scale, kind):
+    outcomes = []
+    for factor in (1.0, scale):
+        (p,) = start([(6, 4)], seed=seed)
+        optimizer = getattr(ep.optim, kind)([p], lr=0.1, eps=0.0, weight_decay=0.0)
+        for k in range(4):
+            p.grad = factor * start([(6, 4)], seed=seed + k + 1)[0].detach()
+            optimizer.step()
+        outcomes.append(p.detach())
+    assert torch.allclose(*outcomes, rtol=1e-9)
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=SEEDS, lr=st.floats(1e-4, 1.0))
+def test_lars_with_decay_steps_by_less_than_its_share_of_the_weight(seed, lr):
+    before, after, _ = one_step(lambda p: ep.optim.LARS(p, lr=lr, weight_decay=0.3, trust_coefficient=0.02), seed)
+    assert (after - before).norm() <= lr * 0.02 * before.norm() * (1 + 1e-12)
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=SEEDS, lr=st.floats(1e-4, 1.0))
+def test_the_first_step_of_novograd_is_as_long_as_the_learning_rate(seed, lr):
+    before, after, _ = one_step(lambda p: ep.optim.NovoGrad(p, lr=lr, eps=0.0), seed)
+    assert torch.allclose((after - before).norm(), torch.tensor(lr, dtype=torch.float64), rtol=1e-9)
+
+
+def test_novograds_decay_passes_through_the_momentum():
+    """Without gradient weights shrink by the larger root of z^2 - (1 + b - eta lambda) z + b, not by 1 - eta lambda."""
+    lr, decay, b = 0.01, 0.1, 0.9
+    p = torch.nn.Parameter(torch.ones(2, dtype=torch.float64))
+    optimizer = ep.optim.NovoGrad([p], lr=lr, betas=(b, 0.98), weight_decay=decay)
+    for _ in range(300):
+        p.grad, before = torch.zeros_like(p), p.detach().clone()
+        optimizer.step()
+    s = 1 + b - lr * decay
+    root = (s + (s * s - 4 * b) ** 0.5) / 2
+    assert (p.detach() / before)[0].item() == pytest.approx(root, abs=1e-9)
+    assert root == pytest.approx(1 - lr * decay / (1 - b), abs=2e-3)

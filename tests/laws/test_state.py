@@ -7,6 +7,7 @@ import pickle
 import pytest
 import torch
 
+from equipoise.core.numerics import compute_dtype
 from equipoise.core.optimizer import Optimizer
 from laws.subjects import OPTIMS, SHAPES, chain_of, start, train
 
@@ -19,12 +20,15 @@ def test_state_keeps_shape_and_dtype(name, dtype):
     parameters = start(dtype=dtype)
     optimizer = Optimizer(parameters, chain_of(name))
     train(optimizer, parameters, 3)
+    scalars = {key for _, key, spec in chain_of(name).state_keys() if spec.init == "scalar"}
     for p in parameters:
         assert torch.isfinite(p).all()
         assert p.dtype == dtype
         for key, value in optimizer.state[p].items():
             if key == "step":
                 assert (value.dtype, value.shape, value.item()) == (torch.float32, (), 3)
+            elif key in scalars:
+                assert (value.dtype, value.shape) == (compute_dtype(dtype), ())
             else:
                 assert (value.dtype, value.shape) == (dtype, p.shape)
 

@@ -66,7 +66,7 @@ class Chain:
     @property
     def decay(self) -> list[dict[str, object]]:
         """Coordinates on the decay grid (place, target, metric, law, mask) of every decay in this chain."""
-        return [dict(stage.options) for stage in self.stages if "weight_decay" in stage.hyper]
+        return [dict(stage.options) for stage in self.stages if "place" in dict(stage.options)]
 
     def state_keys(self) -> list[tuple[str, str, StateSpec]]:
         """(part name, flat key, spec) of every state tensor. The flat key is the spec's name where that is unique."""

@@ -156,9 +156,16 @@ class Slices:
         numel = tensors[0].numel()
         for start in range(0, numel, BLOCK):
             stop = min(start + BLOCK, numel)
-            part = [t[start:stop] if t.ndim else t for t in tensors] if stop - start < numel else list(tensors)
+            part = [_slice(t, start, stop, numel) for t in tensors] if stop - start < numel else list(tensors)
             scratch = [t[: stop - start] if t.ndim else t for t in self.scratch]
             _replay(self.program.ops, [*part, *coefs, *scratch])
+
+
+def _slice(tensor: Tensor, start: int, stop: int, numel: int) -> Tensor:
+    """A slice of a tensor; of a scalar a copy until the last slice, so that every slice reads the old value."""
+    if tensor.ndim:
+        return tensor[start:stop]
+    return tensor if stop == numel else tensor.clone()
 
 
 def _replay(ops: tuple[Op, ...], slots: list[Tensor]) -> None:

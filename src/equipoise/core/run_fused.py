@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule
 
-from equipoise.core.trace import Layout, trace_list
+from equipoise.core.trace import SCALAR_IN_LISTS, Layout, trace_list
 
 LENGTH = 8
 LEAST_EXTENT = 2
@@ -106,7 +106,7 @@ class Lists:
         self.fill = self._fill(layout.g_dtype, missing)
         scalars = [spec.init == "scalar" for _, _, spec in layout.chain.state_keys()]
         columns = [
-            [*column, *self._fill(dtype, missing, scalar)]
+            [*(t.view(SCALAR_IN_LISTS) if scalar else t for t in column), *self._fill(dtype, missing, scalar)]
             for column, dtype, scalar in zip(states, layout.state_dtypes, scalars, strict=True)
         ]
         self.rows = torch.zeros(len(padded), layout.width, dtype=torch.float64)
@@ -114,7 +114,7 @@ class Lists:
         self.lists = [(padded[a : a + length], [t for c in columns for t in c[a : a + length]]) for a in starts]
 
     def _fill(self, dtype: torch.dtype, count: int, scalar: bool = False) -> list[Tensor]:
-        shape = () if scalar else (LEAST_EXTENT,) * self.layout.rank
+        shape = SCALAR_IN_LISTS if scalar else (LEAST_EXTENT,) * self.layout.rank
         return [torch.zeros(shape, dtype=dtype, device=self.layout.device) for _ in range(count)]
 
     def run(self, gs: Sequence[Tensor], rows: Tensor) -> None:

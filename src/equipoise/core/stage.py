@@ -65,7 +65,8 @@ class StateSpec:
 
     Args:
         name: key in `optimizer.state[p]`; torch's name where torch has one.
-        init: "zeros" or "param" (a copy of the parameter), both shaped like the parameter, or "scalar" (0-D zero).
+        init: "zeros" or "param" (a copy of the parameter), both shaped like the parameter, or "scalar" (0-D zero, in
+            the dtype in which the parameter's step is computed).
     """
 
     name: str

@@ -11,6 +11,7 @@ from torch import Tensor
 from equipoise._errors import ArgumentError
 from equipoise.core.chain import Chain
 from equipoise.core.hyper import Group, numbers
+from equipoise.core.numerics import compute_dtype
 from equipoise.core.plan import Entry, RunnerChoice, StepPlan
 from equipoise.core.stage import StateSpec
 
@@ -95,7 +96,7 @@ class Stepper:
 
     def _new(self, p: Tensor, spec: StateSpec) -> Tensor:
         if spec.init == "scalar":
-            return torch.zeros((), dtype=torch.float32, device=p.device)
+            return torch.zeros((), dtype=compute_dtype(p.dtype.to_real()), device=p.device)
         if spec.init == "param":
             return p.detach().clone(memory_format=torch.preserve_format)
         dtype = p.dtype if self.state_dtype is None or p.is_complex() else self.state_dtype

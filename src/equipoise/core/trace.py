@@ -17,6 +17,8 @@ from equipoise.core.step import coefs_of, run_alone, steps
 # Large, so that a compiler sizes its loops for real work; unequal, so that no two extents share a symbol.
 _HINTS = {1: (1 << 20,), 2: (1 << 10, 3 << 9)}
 _STRIDE = 16
+# Not 0-D: AOTAutograd takes a float64 number on the CPU for a Python float, and would specialise on its value.
+SCALAR_IN_LISTS = (1,)
 
 
 @dataclass(frozen=True)
@@ -42,18 +44,20 @@ class Layout:
 def trace_list(layout: Layout, length: int) -> GraphModule:
     """A graph `(p..., g..., state..., table) -> ()` over `length` tensors that writes p and state in place.
 
-    `state...` is grouped by name; `table` is [length, width] float64.
+    `state...` is grouped by name, scalars as [1]; `table` is [length, width] float64.
     """
+    scalar = _scalars(layout)
 
     def step_list(*args: Tensor) -> tuple[()]:
         columns = [args[k * length : (k + 1) * length] for k in range(2 + len(layout.state_dtypes))]
         for i, row in enumerate(args[-1].unbind(0)):
             p, g, *state = [column[i] for column in columns]
+            state = [s.view(()) if is_scalar else s for s, is_scalar in zip(state, scalar, strict=True)]
             eta, coefs = coefs_of(row, compute_dtype(p.dtype))
             _step(layout.chain, p, g, state, coefs, eta)
         return ()
 
-    columns = zip(*[_examples(layout, i) for i in range(length)], strict=True)
+    columns = zip(*[_examples(layout, i, SCALAR_IN_LISTS) for i in range(length)], strict=True)
     table = torch.empty(length, layout.width, dtype=torch.float64, device=layout.device)
     return make_fx(step_list, tracing_mode="symbolic")(*[t for column in columns for t in column], table)
 
@@ -68,7 +72,7 @@ def trace_one(layout: Layout) -> GraphModule:
 
     scalar = torch.empty((), dtype=compute_dtype(layout.p_dtype), device=layout.device)
     return make_fx(step_one, tracing_mode="symbolic")(
-        *_examples(layout, 0), *[scalar.clone() for _ in range(layout.width)]
+        *_examples(layout, 0, ()), *[scalar.clone() for _ in range(layout.width)]
     )
 
 
@@ -80,10 +84,13 @@ def _step(chain: Chain, p: Tensor, g: Tensor, state: Sequence[Tensor], coefs: Se
             old.copy_(new)
 
 
-def _examples(layout: Layout, i: int) -> list[Tensor]:
+def _scalars(layout: Layout) -> list[bool]:
+    return [spec.init == "scalar" for _, _, spec in layout.chain.state_keys()]
+
+
+def _examples(layout: Layout, i: int, scalar_shape: tuple[int, ...]) -> list[Tensor]:
     """Parameter, gradient and state of the i-th tensor; memory is reserved, never touched."""
     shape = tuple(hint + _STRIDE * i for hint in _HINTS[layout.rank])
-    specs = [spec.init == "scalar" for _, _, spec in layout.chain.state_keys()]
     dtypes = [layout.p_dtype, layout.g_dtype, *layout.state_dtypes]
-    shapes = [() if scalar else shape for scalar in (False, False, *specs)]
+    shapes = [scalar_shape if scalar else shape for scalar in (False, False, *_scalars(layout))]
     return [torch.empty(shape, dtype=dtype, device=layout.device) for shape, dtype in zip(shapes, dtypes, strict=True)]

@@ -40,7 +40,9 @@ class GroupFacts:
         peak_lr: the largest learning rate known of (schedulers keep it in the group).
         weight_decay: coefficient, 0 without.
         decay: "coupled" (through the gradient), "decoupled" or "none".
-        law: "lr" (decay per step is lr * weight_decay), "independent" or "normalized" (free of lr).
+        law: "lr" (decay per step is lr * weight_decay), "independent" or "normalized" (free of lr), "momentum" (over
+            1 - momentum), "corrective" (lr squared over its peak), or "inside": part of a direction that is scaled or
+            remembered afterwards, so that no coefficient tells its size.
         rate_per_lr: decay per step divided by lr: weight_decay under torch's law.
         beta1, beta2, eps, momentum: as in torch; 0 where the method has none.
     """
@@ -68,12 +70,15 @@ class GroupFacts:
         return "lion" if self.family == "lion" and self.decay != "coupled" else ""
 
     def decay_rate(self, lr: float | None = None) -> float | None:
-        """Share by which decay alone shrinks the weights each step; None when that has no closed form (Adam + L2)."""
-        rate = self.rate_per_lr * (self.lr if lr is None else lr)
+        """Share by which decay alone shrinks the weights each step; None when no closed form is known (Adam + L2)."""
+        lr = self.lr if lr is None else lr
+        rate = self.rate_per_lr * lr
         if self.decay == "none":
             return 0.0
+        if self.law == "inside":
+            return None
         if self.decay == "decoupled":
-            return rate
+            return rate * lr / self.peak_lr if self.law == "corrective" and self.peak_lr else rate
         return rate / (1 - self.momentum) if self.family == "sgd" else None
 
     def to_dict(self) -> dict[str, object]:
@@ -130,8 +135,8 @@ def read_group(optimizer: torch.optim.Optimizer, group: Mapping[str, object]) ->
     beta1, beta2 = (_float(b) for b in betas) if isinstance(betas, tuple | list) else (0.0, 0.0)
     lr = _float(group.get("lr"))
     peak = max(lr, *(_float(group.get(key)) for key in ("peak_lr", "max_lr", "initial_lr")))
-    per_lr = weight_decay * _per_lr(law, peak, _float(group.get("period")))
     eps, momentum = _float(group.get("eps")), _float(group.get("momentum"))
+    per_lr = weight_decay * _per_lr(law, peak, _float(group.get("period")), momentum)
     return GroupFacts(method, family, lr, peak, weight_decay, decay, law, per_lr, beta1, beta2, eps, momentum)
 
 
@@ -141,9 +146,11 @@ def _chain(optimizer: torch.optim.Optimizer, group: Mapping[str, object]) -> obj
     return own(group) if callable(own) else None
 
 
-def _per_lr(law: str, peak: float, period: float) -> float:
+def _per_lr(law: str, peak: float, period: float, momentum: float) -> float:
     """What turns a coefficient of this law into one of torch's law, at the same peak learning rate."""
-    if law == "lr" or not peak:
+    if law == "momentum":
+        return 1 / (1 - momentum)
+    if law in ("lr", "corrective", "inside") or not peak:
         return 1.0
     return 1 / peak / (math.sqrt(period) if law == "normalized" and period > 0 else 1.0)
 
@@ -164,6 +171,8 @@ def _decay(chain: object, method: str, weight_decay: float) -> tuple[Decay, str]
         return "none", "lr"
     parts = list(getattr(chain, "decay", ()))
     if parts:
+        if parts[0].get("place") in ("momentum", "direction"):
+            return "decoupled", "inside"
         return ("coupled" if parts[0].get("place") == "grad" else "decoupled"), str(parts[0].get("law", "lr"))
     return ("coupled" if method in ("sgd", "adam", "adam_l2") else "decoupled"), "lr"
 

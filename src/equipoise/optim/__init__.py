@@ -6,11 +6,16 @@ from equipoise.optim.adamp import AdamP, adamp
 from equipoise.optim.adamw import AdamW, adamw
 from equipoise.optim.cautious_adamw import CautiousAdamW, cautious_adamw
 from equipoise.optim.grams import Grams, grams
+from equipoise.optim.lamb import LAMB, lamb
+from equipoise.optim.lars import LARS, lars
 from equipoise.optim.lion import Lion, lion
+from equipoise.optim.novograd import NovoGrad, novograd
 from equipoise.optim.sgd import SGD, sgd
 from equipoise.optim.sgdw import SGDW, sgdw
 
 __all__ = [
+    "LAMB",
+    "LARS",
     "SGD",
     "SGDW",
     "Adam",
@@ -20,13 +25,17 @@ __all__ = [
     "CautiousAdamW",
     "Grams",
     "Lion",
+    "NovoGrad",
     "adam",
     "adam_l2",
     "adamp",
     "adamw",
     "cautious_adamw",
     "grams",
+    "lamb",
+    "lars",
     "lion",
+    "novograd",
     "sgd",
     "sgdw",
 ]

@@ -5,12 +5,15 @@ from equipoise.stages.apply import apply
 from equipoise.stages.cautious import cautious
 from equipoise.stages.divide import divide
 from equipoise.stages.ema import ema
+from equipoise.stages.gradient_trust import gradient_trust
 from equipoise.stages.heavy_ball import heavy_ball
 from equipoise.stages.lion_momentum import lion_momentum
 from equipoise.stages.regrade import regrade
+from equipoise.stages.scalar_moment import scalar_moment
 from equipoise.stages.second_moment import second_moment
 from equipoise.stages.sign import sign
 from equipoise.stages.tangent import tangent
+from equipoise.stages.trust_ratio import trust_ratio
 
 __all__ = [
     "alignment",
@@ -18,10 +21,13 @@ __all__ = [
     "cautious",
     "divide",
     "ema",
+    "gradient_trust",
     "heavy_ball",
     "lion_momentum",
     "regrade",
+    "scalar_moment",
     "second_moment",
     "sign",
     "tangent",
+    "trust_ratio",
 ]

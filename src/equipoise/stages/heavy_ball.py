@@ -19,23 +19,29 @@ from types import SimpleNamespace
 
 from equipoise._card import method
 from equipoise._errors import ArgumentError
+from equipoise.core.checks import check_choice
 from equipoise.core.stage import Registers, Slot, Stage, StateSpec, Values
+
+RATES = ("momentum", "beta1")
 
 
 @method(kind="stage", paper="arXiv:1711.05101", equations="Algorithm 1", state_per_param=1.0)
-def heavy_ball(*, nesterov: bool = False, lr_inside: bool = False) -> Stage:
-    """Equations (1) to (4). Group keys: momentum, dampening (and lr when inside). State: momentum_buffer."""
+def heavy_ball(
+    *, nesterov: bool = False, lr_inside: bool = False, dampened: bool = True, rate: str = "momentum"
+) -> Stage:
+    """Equations (1) to (4). Group keys: momentum, dampening (and lr when inside). State: momentum_buffer.
+
+    Without `dampened` there is no key dampening and tau = 0. `rate="beta1"` takes mu from betas[0].
+    """
+    check_choice("rate", rate, RATES)
     if nesterov and lr_inside:
         raise ArgumentError("nesterov", True, "False with lr_inside", "Keep the learning rate outside the buffer.")
 
     def coefs(h: SimpleNamespace) -> dict[str, float]:
         fresh = h.lr if lr_inside else 1.0
         first = h.t == 1
-        return {
-            "keep": 0.0 if first else h.momentum,
-            "fresh": fresh * (1.0 if first else 1 - h.dampening),
-            "mu": h.momentum,
-        }
+        mu, tau = getattr(h, rate), h.dampening if dampened else 0.0
+        return {"keep": 0.0 if first else mu, "fresh": fresh * (1.0 if first else 1 - tau), "mu": mu}
 
     def update(r: Registers, s: SimpleNamespace, c: SimpleNamespace) -> tuple[Values, Values]:
         b = s.momentum_buffer * c.keep + r.u * c.fresh  # (1), (4)
@@ -47,6 +53,6 @@ def heavy_ball(*, nesterov: bool = False, lr_inside: bool = False) -> Stage:
 
     return Stage(
         "heavy_ball", Slot.MOMENTUM, update, reads=("u",), writes=("m", "u", "eta") if lr_inside else ("m", "u"),
-        state=(StateSpec("momentum_buffer"),), hyper=("momentum", "dampening"), coefs=coefs,
+        state=(StateSpec("momentum_buffer"),), hyper=(rate, "dampening") if dampened else (rate,), coefs=coefs,
         options=(("nesterov", nesterov), ("lr_inside", lr_inside)),
     )  # fmt: skip
