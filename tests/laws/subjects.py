@@ -26,6 +26,12 @@ VALUES: dict[str, dict[str, object]] = {
     "lamb": {"lr": 0.02, "beta1": 0.8, "beta2": 0.95, "weight_decay": 0.1},
     "lars": {"lr": 0.05, "momentum": 0.8, "weight_decay": 0.1, "trust_coefficient": 0.3},
     "novograd": {"lr": 0.02, "beta1": 0.8, "beta2": 0.95, "weight_decay": 0.1},
+    "sgdp": {"lr": 0.05, "momentum": 0.8, "weight_decay": 0.1, "delta": 0.9},
+    "nadam": {"lr": 0.02, "beta1": 0.8, "beta2": 0.95, "weight_decay": 0.1, "momentum_decay": 0.1},
+    # beta2 such that the denominator comes in at step 6
+    "radam": {"lr": 0.02, "beta1": 0.8, "beta2": 0.95, "weight_decay": 0.1},
+    "rmsprop": {"lr": 0.02, "alpha": 0.9, "weight_decay": 0.1, "momentum": 0.8, "centered": True},
+    "adagrad": {"lr": 0.05, "lr_decay": 0.1, "weight_decay": 0.1, "initial_accumulator_value": 0.3},
 }
 
 

@@ -163,3 +163,57 @@ def test_novograds_decay_passes_through_the_momentum():
     root = (s + (s * s - 4 * b) ** 0.5) / 2
     assert (p.detach() / before)[0].item() == pytest.approx(root, abs=1e-9)
     assert root == pytest.approx(1 - lr * decay / (1 - b), abs=2e-3)
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=SEEDS, lr=st.floats(1e-3, 1.0), nesterov=st.booleans())
+def test_sgdp_steps_at_a_right_angle_where_the_gradient_does(seed, lr, nesterov):
+    before, after, _ = one_step(lambda p: ep.optim.SGDP(p, lr=lr, nesterov=nesterov), seed, orthogonal=True)
+    step = after - before
+    assert (before * step).sum(1).abs().max() < 1e-6 * lr
+    assert torch.allclose((after**2).sum(), (before**2).sum() + (step**2).sum(), rtol=1e-7)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=SEEDS, momentum=st.floats(0.0, 0.95))
+def test_sgdp_is_sgdw_bit_for_bit_where_the_test_does_not_fire(seed, momentum):
+    values = {"lr": 0.1, "weight_decay": 0.03, "momentum": momentum}
+    outcomes = []
+    for kind, words in ((ep.optim.SGDP, {"delta": 0.0}), (ep.optim.SGDW, {"lr_inside": False, "law": "momentum"})):
+        (p,) = start([(6, 4)], seed=seed)
+        train(kind([p], **values, **words), [p], 4)
+        outcomes.append(p.detach())
+    assert torch.equal(*outcomes)
+
+
+def test_sgdps_buffer_keeps_the_momentum():
+    """The projection is in the step, not in the buffer, as it is in the authors' code by aliasing."""
+    (p,) = start([(6, 4)])
+    optimizer = ep.optim.SGDP([p], lr=0.1, delta=100.0)
+    (g,) = start([(6, 4)], seed=1)
+    p.grad = g.detach().clone()
+    optimizer.step()
+    assert torch.equal(optimizer.state[p]["momentum_buffer"], g.detach())
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=SEEDS, lr=st.floats(1e-3, 1.0))
+def test_adagrad_moves_no_entry_by_more_than_the_learning_rate(seed, lr):
+    (p,) = start([(6, 4)], seed=seed)
+    optimizer = ep.optim.Adagrad([p], lr=lr)
+    for k in range(4):
+        before = p.detach().clone()
+        train(optimizer, [p], 1, first=seed + k)
+        assert (p.detach() - before).abs().max() <= lr * (1 + 1e-12)
+
+
+@pytest.mark.parametrize("kind", ["NAdam", "RAdam"])
+def test_with_no_memory_of_gradients_the_two_are_simpler_methods(kind):
+    """beta1 = 0: NAdam is Adam. RAdam with beta2 <= 2/3 is plain gradient descent."""
+    base, values = (ep.optim.Adam, {"betas": (0.0, 0.9)}) if kind == "NAdam" else (ep.optim.SGD, {"momentum": 0.0})
+    outcomes = []
+    for make, words in ((getattr(ep.optim, kind), {"betas": (0.0, 0.9 if kind == "NAdam" else 0.6)}), (base, values)):
+        (p,) = start([(6, 4)])
+        train(make([p], lr=0.1, **words), [p], 5)
+        outcomes.append(p.detach())
+    assert torch.allclose(*outcomes, atol=1e-14)

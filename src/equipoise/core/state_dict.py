@@ -38,7 +38,7 @@ def read(state_dict: Mapping[str, Any], entries: Sequence[Entry], groups: Groups
     by_group: list[list[int]] = [[] for _ in groups]
     for entry, saved_id in zip(entries, ids, strict=True):
         by_group[entry.group].append(saved_id)
-    options = [_options(saved, set(members), i) for i, members in enumerate(by_group)]
+    options = [_options(saved, set(members), i, groups[i]) for i, members in enumerate(by_group)]
     state = {}
     for entry, saved_id in zip(entries, ids, strict=True):
         converted = _convert(entry, state_dict["state"].get(saved_id, {}))
@@ -71,14 +71,14 @@ def _by_name(saved: Mapping[str, int], ours: Sequence[str]) -> list[int]:
     return [saved[name] for name in ours]
 
 
-def _options(saved: Groups, ids: set[int], index: int) -> dict[str, Any]:
+def _options(saved: Groups, ids: set[int], index: int, ours: Mapping[str, Any]) -> dict[str, Any]:
     """Options of the saved groups that hold `ids`; they must agree."""
     merged: dict[str, Any] = {}
     for group in saved:
         if not ids & set(group["params"]):
             continue
         for key, value in group.items():
-            if key in _SKIPPED:
+            if key in _SKIPPED and not (key == "decoupled_weight_decay" and key in ours):
                 continue
             if key in merged and merged[key] != value:
                 cure = f"Split group {index} as in the run that saved it."

@@ -1,5 +1,6 @@
 """Ready optimizers: one chain each (lower case), and its drop-in torch.optim.Optimizer (CamelCase)."""
 
+from equipoise.optim.adagrad import Adagrad, adagrad
 from equipoise.optim.adam import Adam, adam
 from equipoise.optim.adam_l2 import AdamL2, adam_l2
 from equipoise.optim.adamp import AdamP, adamp
@@ -9,15 +10,21 @@ from equipoise.optim.grams import Grams, grams
 from equipoise.optim.lamb import LAMB, lamb
 from equipoise.optim.lars import LARS, lars
 from equipoise.optim.lion import Lion, lion
+from equipoise.optim.nadam import NAdam, nadam
 from equipoise.optim.novograd import NovoGrad, novograd
+from equipoise.optim.radam import RAdam, radam
+from equipoise.optim.rmsprop import RMSprop, rmsprop
 from equipoise.optim.sgd import SGD, sgd
+from equipoise.optim.sgdp import SGDP, sgdp
 from equipoise.optim.sgdw import SGDW, sgdw
 
 __all__ = [
     "LAMB",
     "LARS",
     "SGD",
+    "SGDP",
     "SGDW",
+    "Adagrad",
     "Adam",
     "AdamL2",
     "AdamP",
@@ -25,7 +32,11 @@ __all__ = [
     "CautiousAdamW",
     "Grams",
     "Lion",
+    "NAdam",
     "NovoGrad",
+    "RAdam",
+    "RMSprop",
+    "adagrad",
     "adam",
     "adam_l2",
     "adamp",
@@ -35,7 +46,11 @@ __all__ = [
     "lamb",
     "lars",
     "lion",
+    "nadam",
     "novograd",
+    "radam",
+    "rmsprop",
     "sgd",
+    "sgdp",
     "sgdw",
 ]

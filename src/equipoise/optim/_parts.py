@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from equipoise.core.chain import Chain, chain
+from equipoise.core.stage import Stage
+from equipoise.decay.shrink import shrink
+from equipoise.stages.apply import apply
 from equipoise.stages.divide import divide
 from equipoise.stages.ema import ema
 from equipoise.stages.second_moment import second_moment
@@ -11,3 +14,10 @@ from equipoise.stages.second_moment import second_moment
 def adam_direction(*, amsgrad: bool = False, eps_place: str = "outside") -> Chain:
     """Adam's direction: momentum over denominator. Its state is under the part name "adam"."""
     return chain(ema(), second_moment(amsgrad=amsgrad, eps_place=eps_place), divide(), name="adam")
+
+
+def decayed(direction: list[Stage], *, decoupled: bool) -> list[Stage]:
+    """A whole step around a direction: L2 in the gradient before it, or decay apart from it."""
+    if decoupled:
+        return [*direction, shrink(), apply()]
+    return [shrink(place="grad"), *direction, apply()]

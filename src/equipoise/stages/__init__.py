@@ -8,10 +8,14 @@ from equipoise.stages.ema import ema
 from equipoise.stages.gradient_trust import gradient_trust
 from equipoise.stages.heavy_ball import heavy_ball
 from equipoise.stages.lion_momentum import lion_momentum
+from equipoise.stages.nesterov_ema import nesterov_ema
+from equipoise.stages.rectified_moment import rectified_moment
 from equipoise.stages.regrade import regrade
 from equipoise.stages.scalar_moment import scalar_moment
 from equipoise.stages.second_moment import second_moment
 from equipoise.stages.sign import sign
+from equipoise.stages.square_average import square_average
+from equipoise.stages.square_sum import square_sum
 from equipoise.stages.tangent import tangent
 from equipoise.stages.trust_ratio import trust_ratio
 
@@ -24,10 +28,14 @@ __all__ = [
     "gradient_trust",
     "heavy_ball",
     "lion_momentum",
+    "nesterov_ema",
+    "rectified_moment",
     "regrade",
     "scalar_moment",
     "second_moment",
     "sign",
+    "square_average",
+    "square_sum",
     "tangent",
     "trust_ratio",
 ]
