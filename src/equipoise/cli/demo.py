@@ -20,7 +20,7 @@ class Verb:
     seeds: tuple[int, ...] = (0, 1, 2)
     """Seeds; each trains every arm once."""
     steps: int | None = None
-    """Steps of each run; by default as many as fit, at most 200."""
+    """Steps of each run; by default as many as fit, at most 150."""
     threads: int = 2
     """CPU threads. Two by default, so that the numbers are the same on any two or more cores."""
 

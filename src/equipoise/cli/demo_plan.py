@@ -10,7 +10,7 @@ from equipoise.train.evaluate import evaluate
 from equipoise.train.session import open_session
 from equipoise.train.trainer import make_step
 
-MOST, FEWEST = 200, 120  # steps of a run: more adds nothing to the story, fewer hardly show the effect
+MOST, FEWEST = 150, 120  # steps of a run: more adds nothing to the story, fewer hardly show the effect
 BUDGET = 230.0  # seconds for everything, out of the five minutes that are promised
 PAGE = 8.0  # seconds for the diagnoses and the page
 WATCHING = 1.08  # the watch, the checkpoints and the logging beside bare steps
