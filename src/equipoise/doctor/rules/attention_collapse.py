@@ -3,9 +3,9 @@
 Source: Wortsman et al., arXiv 2309.14322 section 3.1: max score ~50 usual, 1e3 the loss deteriorates, 1e4 every run
 diverged; Zhai et al., arXiv 2303.06296 for entropy collapse (their criterion is qualitative; the numbers here are
 heuristic).
-Rule: attention_max_logit > 1e3 (warning) or > 1e4 (error) in any layer; or a quarter of all heads of the model collapsed
-(attention_collapsed_heads) in 2 of 3 samples; or a layer's attention_entropy that fell by half within 500 steps to below
-0.15. A single sharp head, as one that looks at the previous token, is healthy.
+Rule: attention_max_logit > 1e3 (warning) or > 1e4 (error) in any layer; or a quarter of all heads of the model
+collapsed (attention_collapsed_heads) in 2 of 3 samples; or a layer's attention_entropy that fell by half within 500
+steps to below 0.15. A single sharp head, as one that looks at the previous token, is healthy.
 """
 
 from equipoise._card import method
