@@ -23,6 +23,7 @@ VALUES: dict[str, dict[str, object]] = {
     # delta large enough that rows, whole tensors and neither all occur
     "adamp": {"lr": 0.02, "beta1": 0.8, "beta2": 0.95, "weight_decay": 0.1, "delta": 0.9},
     "lion": {"lr": 0.02, "beta1": 0.8, "beta2": 0.95, "weight_decay": 0.1},
+    "adamc": {"lr": 0.02, "beta1": 0.8, "beta2": 0.95, "weight_decay": 0.5},
     "lamb": {"lr": 0.02, "beta1": 0.8, "beta2": 0.95, "weight_decay": 0.1},
     "lars": {"lr": 0.05, "momentum": 0.8, "weight_decay": 0.1, "trust_coefficient": 0.3},
     "novograd": {"lr": 0.02, "beta1": 0.8, "beta2": 0.95, "weight_decay": 0.1},

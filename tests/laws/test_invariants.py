@@ -217,3 +217,28 @@ def test_with_no_memory_of_gradients_the_two_are_simpler_methods(kind):
         train(make([p], lr=0.1, **words), [p], 5)
         outcomes.append(p.detach())
     assert torch.allclose(*outcomes, atol=1e-14)
+
+
+def end_over_middle(kind, steps=3000):
+    """Gradient norm over weight norm of a scale-invariant weight as the learning rate falls to 0: end over middle."""
+    generator = torch.Generator().manual_seed(0)
+    curvature = torch.linspace(0.1, 1.0, 50, dtype=torch.float64)
+    p = torch.nn.Parameter(torch.randn(50, dtype=torch.float64, generator=generator))
+    optimizer = kind([p], lr=0.02, weight_decay=1.0, peak_lr=0.02)
+    ratios = []
+    for k in range(steps):
+        optimizer.param_groups[0]["lr"] = 0.02 * (1 - k / steps)
+        optimizer.zero_grad()
+        x = p / p.norm()
+        noise = torch.randn(50, dtype=torch.float64, generator=generator)
+        ((curvature * x * x).sum() / 2 + (noise * x).sum()).backward()
+        ratios.append((p.grad.norm() / p.detach().norm()).item())
+        optimizer.step()
+    middle, end = ratios[steps * 3 // 10 : steps * 4 // 10], ratios[steps * 9 // 10 : steps * 97 // 100]
+    return (sum(end) / len(end)) / (sum(middle) / len(middle))
+
+
+def test_adamc_keeps_the_gradient_of_a_scale_invariant_weight_level():
+    """arXiv:2506.02285: with AdamW the gradient grows as the learning rate falls; with the corrected decay it stays."""
+    assert end_over_middle(ep.optim.AdamW) > 2.5
+    assert end_over_middle(ep.optim.AdamC) == pytest.approx(1.0, abs=0.15)

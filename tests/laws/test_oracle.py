@@ -43,7 +43,15 @@ def test_the_law_can_fail(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "law"), [("adamw", "lr"), ("adamw", "independent"), ("adamw", "normalized"), ("sgdw", "independent")]
+    ("name", "law"),
+    [
+        ("adamw", "lr"),
+        ("adamw", "independent"),
+        ("adamw", "normalized"),
+        ("adamw", "corrective"),
+        ("sgdw", "independent"),
+        ("adamc", "corrective"),
+    ],
 )
 def test_laws_of_decay_under_a_schedule(name, law):
     from equipoise.core.schedule import cosine
@@ -52,7 +60,8 @@ def test_laws_of_decay_under_a_schedule(name, law):
     schedule = cosine(lr, total_steps=STEPS, warmup_steps=3)
     parameters = start([(5, 3), (4,)])
     extra = {"law": law, "period": period} if name == "adamw" else {}
+    words = {} if name == "adamc" else {"period": period}
     wanted = run_oracle(name, parameters, lr=lr, schedule=lambda t: schedule(t) / lr, **extra)
-    train(Optimizer(parameters, chain_of(name, lr=schedule, law=law, period=period)), parameters, STEPS)
+    train(Optimizer(parameters, chain_of(name, lr=schedule, law=law, **words)), parameters, STEPS)
     for p, w in zip(as_numpy(parameters), wanted, strict=True):
         assert abs(p - w).max() < EQUAL[torch.float64]

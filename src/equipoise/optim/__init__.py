@@ -3,6 +3,7 @@
 from equipoise.optim.adagrad import Adagrad, adagrad
 from equipoise.optim.adam import Adam, adam
 from equipoise.optim.adam_l2 import AdamL2, adam_l2
+from equipoise.optim.adamc import AdamC, adamc
 from equipoise.optim.adamp import AdamP, adamp
 from equipoise.optim.adamw import AdamW, adamw
 from equipoise.optim.cautious_adamw import CautiousAdamW, cautious_adamw
@@ -26,6 +27,7 @@ __all__ = [
     "SGDW",
     "Adagrad",
     "Adam",
+    "AdamC",
     "AdamL2",
     "AdamP",
     "AdamW",
@@ -39,6 +41,7 @@ __all__ = [
     "adagrad",
     "adam",
     "adam_l2",
+    "adamc",
     "adamp",
     "adamw",
     "cautious_adamw",

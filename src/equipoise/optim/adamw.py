@@ -1,6 +1,7 @@
 """AdamW: Adam with the decay taken out of the adaptive gradient.
 
-Source     Loshchilov and Hutter 2017, arXiv:1711.05101, Algorithm 2 and appendix B.1; law "lr" as torch.optim.AdamW.
+Source     Loshchilov and Hutter 2017, arXiv:1711.05101, Algorithm 2 and appendix B.1; law "lr" as torch.optim.AdamW;
+           law "corrective" as arXiv:2506.02285.
 Differs    The paper's decay is not multiplied by the base learning rate: that is law "independent" here. The default
            follows torch, law "lr". At constant lr they agree when lambda_paper = lr lambda_torch. The authors' code
            adds eps before the bias correction: eps_place="hat".
@@ -10,6 +11,7 @@ Rule       m_t, v_t, u_t as Adam's equations (2) to (4), from g alone        (1)
            c_t = eta_t lambda                          law "lr"              (3a)
            c_t = (eta_t / eta_max) lambda              law "independent"     (3b)
            c_t = (eta_t / eta_max) lambda / sqrt(T)    law "normalized"      (3c) T = period, in updates
+           c_t = (eta_t / eta_max) eta_t lambda        law "corrective"      (3d) for layers that a norm follows
 Order      Both terms of (2) use the old p.
 Invariant  lambda = 0 is Adam bit for bit; g = 0 gives p_t = p_0 prod(1 - c_t).
 Cost       2 tensors of state, 0 extra passes.

@@ -3,6 +3,7 @@
 from equipoise.stages.alignment import alignment
 from equipoise.stages.apply import apply
 from equipoise.stages.cautious import cautious
+from equipoise.stages.clip_unit import clip_unit
 from equipoise.stages.divide import divide
 from equipoise.stages.ema import ema
 from equipoise.stages.gradient_trust import gradient_trust
@@ -18,11 +19,13 @@ from equipoise.stages.square_average import square_average
 from equipoise.stages.square_sum import square_sum
 from equipoise.stages.tangent import tangent
 from equipoise.stages.trust_ratio import trust_ratio
+from equipoise.stages.unit_norms import unit_norms
 
 __all__ = [
     "alignment",
     "apply",
     "cautious",
+    "clip_unit",
     "divide",
     "ema",
     "gradient_trust",
@@ -38,4 +41,5 @@ __all__ = [
     "square_sum",
     "tangent",
     "trust_ratio",
+    "unit_norms",
 ]

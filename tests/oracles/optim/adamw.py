@@ -1,4 +1,4 @@
-"""AdamW, arXiv:1711.05101 Algorithm 2 line 12, with three laws for the decay; NumPy float64."""
+"""AdamW, arXiv:1711.05101 Algorithm 2 line 12, with four laws for the decay; NumPy float64."""
 
 import numpy as np
 
@@ -11,6 +11,6 @@ def run(p, grads, *, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=1e-
         m = beta1 * m + (1 - beta1) * g
         v = beta2 * v + (1 - beta2) * g**2
         m_hat, v_hat = m / (1 - beta1**t), v / (1 - beta2**t)
-        factor = {"lr": s * lr, "independent": s, "normalized": s / np.sqrt(period)}[law]
+        factor = {"lr": s * lr, "independent": s, "normalized": s / np.sqrt(period), "corrective": s * s * lr}[law]
         p = p - s * lr * m_hat / (np.sqrt(v_hat) + eps) - factor * weight_decay * p
     return p
