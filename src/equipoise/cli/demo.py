@@ -28,4 +28,7 @@ class Verb:
         """The four acts: mistake, diagnosis, cure, proof."""
         from equipoise.cli.demo_story import tell
 
-        return tell(self.out, self.seeds, self.steps, self.threads)
+        try:
+            return tell(self.out, self.seeds, self.steps, self.threads)
+        except KeyboardInterrupt as stopped:
+            raise KeyboardInterrupt(f"{stopped or 'stopped'}; the same command goes on where it was") from None

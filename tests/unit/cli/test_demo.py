@@ -128,6 +128,7 @@ def test_a_stopped_demo_goes_on(small_demo, capsys, monkeypatch):
 
     monkeypatch.setattr(demo_story, "compare", stopped)
     assert main(words) == 130
+    assert "the same command goes on" in capsys.readouterr().err
     monkeypatch.setattr(demo_story, "compare", true_compare)
     assert main(["demo", "--out", str(small_demo), "--steps", "9"]) == 2
     assert "holds a stopped demo of 6 steps" in capsys.readouterr().err
