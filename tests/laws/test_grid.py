@@ -78,3 +78,8 @@ def test_a_huge_delta_is_plain_decay():
         train(ep.Optimizer([p], chain), [p], 3)
         outcomes.append(p.detach())
     assert torch.allclose(*outcomes, atol=1e-15)
+
+
+def test_a_stage_that_only_reads_the_coefficient_is_no_decay():
+    """LARS has lambda in its ratio besides; the doctor must see one decay, in the gradient."""
+    assert [cell["place"] for cell in ep.optim.lars().decay] == ["grad"]

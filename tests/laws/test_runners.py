@@ -4,13 +4,14 @@ import pytest
 import torch
 
 import equipoise as ep
-from equipoise.core import run_fused
+from equipoise.core import run_blocked, run_fused
 from equipoise.core.optimizer import Optimizer
 from equipoise.core.plan import RunnerChoice
 from laws.subjects import OPTIMS, chain_of, start, train
 from laws.tolerances import EQUAL
 
-# More tensors than one list holds, one that is longer than a slice of the blocked runner, one of two elements.
+# More tensors than one list holds, one that is longer than a slice, one of two elements.
+SLICE = 1 << 16  # of the blocked runner; its own is longer than any tensor here
 SHAPES = [(7, 5), (2,), (131, 1007), (4, 3, 2, 2), (1, 1), (), *[(k, 3) for k in range(2, 9)]]
 
 
@@ -29,7 +30,8 @@ def assert_equal(ours, theirs, dtype):
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("name", OPTIMS)
-def test_blocked_equals_reference(name, dtype):
+def test_blocked_equals_reference(name, dtype, monkeypatch):
+    monkeypatch.setattr(run_blocked, "BLOCK", SLICE)
     reference, _ = stepped(name, "reference", dtype=dtype)
     blocked, _ = stepped(name, "blocked", dtype=dtype)
     assert_equal(blocked, reference, dtype)
