@@ -59,7 +59,7 @@ def test_every_verb_has_help_with_an_example(verb, capsys):
         (["train", "mlp_digits", "--resume"], "--run-dir"),
         (["train", "mlp_digits", "--steps", "0"], "steps: got 0; expected 1 or more"),
         (["compare", "mlp_digits"], "recipes: got 1; expected two or more"),
-        (["show", "lyon"], "Did you mean 'lion'?"),
+        (["show", "lyon"], "Did you mean 'lion'"),
         (["list", "--kind", "optimizer"], "Did you mean 'optim'?"),
         (["doctor", "nowhere"], "nowhere"),
         (["report", "nowhere", "-o", "x.html"], "nowhere"),
