@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._compile import _disable_dynamo
 
 from equipoise._errors import ArgumentError, near
 from equipoise.core import describe
@@ -202,10 +203,10 @@ class Optimizer(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        self._step()  # pyright: ignore[reportAttributeAccessIssue]
+        self._step()
         return loss
 
-    @torch.compiler.disable
+    @_disable_dynamo  # torch.compiler.disable would import Dynamo with this module; this waits for a step
     def _step(self) -> None:
         self._follow_groups()
         for schedules, group in zip(self._schedules, self.param_groups, strict=True):
