@@ -100,11 +100,12 @@ def allocated(ps: list[torch.nn.Parameter], optimizer: torch.optim.Optimizer) ->
     groups: dict[torch.Size, int] = {}
     for p in ps:
         groups[p.shape] = groups.get(p.shape, 0) + p.numel() * p.element_size()
-    with torch.profiler.profile(profile_memory=True) as profile:
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
         optimizer.step()
+    events = [e for e in profile.profiler.kineto_results.events() if e.name() == "[memory]"]
     live = peak = 0
-    for event in sorted(profile.events(), key=lambda e: e.time_range.start):
-        live += event.self_cpu_memory_usage
+    for event in sorted(events, key=lambda e: e.start_ns()):
+        live += event.nbytes()
         peak = max(peak, live)
     return {"state": state, "largest_group": max(groups.values()), "step_peak": peak}
 
@@ -118,8 +119,8 @@ def table(runs: list[dict]) -> str:
         span = f"{ratios[0]:.2f} - {ratios[-1]:.2f}"
         lines.append(f"{name:32} {ms:7.2f} {statistics.median(ratios):7.3f} {span:>13} {4 * streams:8d} {rate:6.1f}")
     for name, bytes_of in runs[0]["allocated"].items():
-        mib = {key: f"{value / 2**20:.1f} MiB" for key, value in bytes_of.items()}
-        lines.append(f"{name}: state {mib['state']}; a step allocates {mib['step_peak']} at most")
+        state, group, most = (f"{bytes_of[key]:,}" for key in ("state", "largest_group", "step_peak"))
+        lines.append(f"{name}: state {state} B; a step allocates {most} B at most (bound: {group} B)")
     return "\n".join(lines)
 
 
