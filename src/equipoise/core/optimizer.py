@@ -211,7 +211,7 @@ class Optimizer(torch.optim.Optimizer):
         self._follow_groups()
         for schedules, group in zip(self._schedules, self.param_groups, strict=True):
             schedules.advance(group)
-        if self._stepper is None:
+        if self._stepper is None or not self._stepper.intact(self.state):
             for group in self.param_groups:
                 group["runner"] = self.runner.name
             self._stepper = Stepper(self._entries(), self.param_groups, self.state, self.runner, self._state_dtype)

@@ -47,8 +47,15 @@ class Stepper:
                 state[entry.parameter]["step"] = self.buffer[i]
         self.plans: dict[tuple[int, ...], StepPlan] = {}
         self.last: StepPlan | None = None
+        self.owned: list[tuple[Tensor, Any, list[tuple[str, Tensor]]]] = []
         self.row_of: dict[int, int] = {}
         self.leaders: dict[Chain, list[int]] = {}
+
+    def intact(self, state: MutableMapping[Tensor, Any]) -> bool:
+        """Whether the state last written is still the optimizer's: users reset it by clearing or replacing."""
+        if state is not self.state:
+            return False
+        return all(state.get(p) is own and all(own.get(k) is t for k, t in items) for p, own, items in self.owned)
 
     def step(self) -> None:
         """One step of every parameter that has a gradient."""
@@ -81,6 +88,7 @@ class Stepper:
             plan = self.plans[active] = StepPlan(self.entries, active, states, self.choice)
         if plan is not self.last:  # while one plan repeats, its members count in step and its classes stay
             self._classify(active)
+            self.owned = [(p, self.state[p], list(self.state[p].items())) for p in plan.parameters.values()]
             self.last = plan
         return plan
 

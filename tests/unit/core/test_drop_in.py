@@ -442,3 +442,32 @@ def test_a_parameter_made_on_the_meta_device_may_be_placed_before_the_first_step
     net(torch.ones(1, 3)).sum().backward()
     optimizer.step()
     assert torch.allclose(net.weight, torch.full((2, 3), 1 - 0.1 * 0.01 - 0.1), atol=1e-5)
+
+
+def clear(optimizer):
+    optimizer.state.clear()
+
+
+def replace(optimizer):
+    optimizer.state = type(optimizer.state)(dict)
+
+
+def forget_one(optimizer):
+    optimizer.state.pop(optimizer.param_groups[0]["params"][0])
+
+
+def new_moments(optimizer):
+    for state in optimizer.state.values():
+        state["exp_avg"] = torch.ones_like(state["exp_avg"])
+
+
+@pytest.mark.parametrize("reset", [clear, replace, forget_one, new_moments])
+def test_state_may_be_reset_between_steps(reset):
+    """The step must follow what stands in `optimizer.state`, not what it remembers."""
+    nets = [model(), model()]
+    for net, kind in zip(nets, (torch.optim.AdamW, ep.optim.AdamW), strict=True):
+        optimizer = kind(net.parameters(), lr=0.05)
+        train(net, optimizer, 3)
+        reset(optimizer)
+        train(net, optimizer, 3, first=3)
+    assert difference(*nets) <= 1e-12
