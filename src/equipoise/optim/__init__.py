@@ -20,9 +20,12 @@ from equipoise.optim.cautious_adamw import CautiousAdamW, cautious_adamw
 from equipoise.optim.cautious_lion import CautiousLion, cautious_lion
 from equipoise.optim.cautious_muon import CautiousMuon, cautious_muon
 from equipoise.optim.classp import CLASSP, classp
+from equipoise.optim.dadapt_adam import DAdaptAdam, dadapt_adam
 from equipoise.optim.dion import Dion, dion
+from equipoise.optim.dog import DoG, dog
 from equipoise.optim.events import reset_momentum
 from equipoise.optim.fadam import FAdam, fadam
+from equipoise.optim.galore import GaLore, galore
 from equipoise.optim.grams import Grams, grams
 from equipoise.optim.gravity import Gravity, gravity
 from equipoise.optim.gsm import GSM, gsm, prune_smallest
@@ -118,8 +121,11 @@ __all__ = [
     "CautiousAdamW",
     "CautiousLion",
     "CautiousMuon",
+    "DAdaptAdam",
     "Dion",
+    "DoG",
     "FAdam",
+    "GaLore",
     "Grams",
     "Gravity",
     "L2Init",
@@ -167,8 +173,11 @@ __all__ = [
     "cautious_lion",
     "cautious_muon",
     "classp",
+    "dadapt_adam",
     "dion",
+    "dog",
     "fadam",
+    "galore",
     "grams",
     "gravity",
     "gsam",

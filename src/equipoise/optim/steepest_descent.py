@@ -5,7 +5,8 @@ Source     Bernstein and Newhouse 2024, arXiv:2409.20325, Proposition 1 and sect
 Differs    The papers take the factor |G|_dual of the minimiser; they, and everyone, then drop it: `dual` keeps it. The
            output head has two readings: the code divides its rows by their rms, as an embedding's ("row_rms", the
            default by role); the operator norm from RMS to the largest logit divides by the width besides
-           ("rms_to_max").
+           ("rms_to_max"). "column_rms", by the same Proposition, is the operator norm from the 1-norm to RMS: for a
+           linear layer whose inputs are one-hot or sparse; an nn.Embedding holds those columns as rows.
 Symbols    W, G: [o, i] = [rows, columns]; X: what is dualised, G or its momentum; mu = mass; eta = lr, lambda =
            weight_decay.
 Rule       X_t = momentum X_{t-1} + G_t                                                      (1)
@@ -15,6 +16,7 @@ Rule       X_t = momentum X_{t-1} + G_t                                         
            norm "row_rms"      largest row rms      T = rows of X over their rms             (2d)
            norm "rms_to_max"   i (largest row rms)  T = rows of X over i times their rms     (2e)
            norm "rms"          rms of the tensor    T = X / rms(X)                           (2f) and all vectors
+           norm "column_rms"   largest column rms   T = columns of X over their rms          (2g)
            D = T, or with dual <X, T> T                                                      (3)
            W_t = (1 - eta lambda) W_{t-1} - eta mu D                                         (4)
 Order      Momentum before the map; mass after everything that looks at lengths; the decay knows no mass.
@@ -45,11 +47,12 @@ from equipoise.stages.apply import apply
 from equipoise.stages.dual_length import dual_length
 from equipoise.stages.heavy_ball import heavy_ball
 from equipoise.stages.mass import mass as by_mass
+from equipoise.stages.normalize_columns import normalize_columns
 from equipoise.stages.normalize_rms import normalize_rms
 from equipoise.stages.orthogonalize import orthogonalize
 from equipoise.stages.sign import sign
 
-NORMS = ("max_entry", "spectral", "rms_to_rms", "row_rms", "rms_to_max", "rms")
+NORMS = ("max_entry", "spectral", "rms_to_rms", "row_rms", "rms_to_max", "rms", "column_rms")
 BY_ROLE = {"embedding": "row_rms", "head": "row_rms"}  # other matrices and convolutions keep the optimizer's norm
 _BASE = [
     Rule(tuple(role.value for role in NOT_DECAYED), {"weight_decay": 0.0}, loud=False),
@@ -79,7 +82,7 @@ def steepest_descent(
         norm: one of NORMS.
         mass: target norm of the step, >= 0 (see `scaling.modular_norm`).
         dual: keep the factor |X|_dual.
-        most: largest inflation of (2d) to (2f): rows with rms below 1 / most are multiplied by no more.
+        most: largest inflation of (2d) to (2g): rows with rms below 1 / most are multiplied by no more.
         ns_coefficients, ns_steps, precision: how (2b) and (2c) find U V^T (see `stages.orthogonalize`).
 
     Raises:
@@ -111,7 +114,9 @@ def _step(map_: Stage, momentum: float, dual: bool, hyper: dict[str, Any], vecto
 
 
 def _normalized(norm: str, most: float) -> Stage:
-    """T of (2d) to (2f)."""
+    """T of (2d) to (2g)."""
+    if norm == "column_rms":
+        return normalize_columns(most=most)
     return normalize_rms(scope="tensor" if norm == "rms" else "row", most=most, by_width=norm == "rms_to_max")
 
 

@@ -14,6 +14,7 @@ from equipoise.stages.clip_rms import clip_rms
 from equipoise.stages.clip_spike import clip_spike
 from equipoise.stages.clip_unit import clip_unit
 from equipoise.stages.curvature import curvature
+from equipoise.stages.d_adaptation import d_adaptation
 from equipoise.stages.dead_zone import dead_zone
 from equipoise.stages.difference import difference
 from equipoise.stages.difference_ema import difference_ema
@@ -36,6 +37,7 @@ from equipoise.stages.keep_pattern import keep_pattern
 from equipoise.stages.kronecker_root import kronecker_root
 from equipoise.stages.lion_momentum import lion_momentum
 from equipoise.stages.lookahead import lookahead
+from equipoise.stages.low_rank_adam import low_rank_adam
 from equipoise.stages.low_rank_polar import low_rank_polar
 from equipoise.stages.mask_top import mask_top
 from equipoise.stages.mass import mass
@@ -44,6 +46,7 @@ from equipoise.stages.natural_decay import natural_decay
 from equipoise.stages.nesterov_ema import nesterov_ema
 from equipoise.stages.norm_soft import norm_soft
 from equipoise.stages.norm_track import norm_track
+from equipoise.stages.normalize_columns import normalize_columns
 from equipoise.stages.normalize_rms import normalize_rms
 from equipoise.stages.orthogonalize import orthogonalize
 from equipoise.stages.pattern_decay import pattern_decay
@@ -98,6 +101,7 @@ __all__ = [
     "clip_spike",
     "clip_unit",
     "curvature",
+    "d_adaptation",
     "dead_zone",
     "difference",
     "difference_ema",
@@ -120,6 +124,7 @@ __all__ = [
     "kronecker_root",
     "lion_momentum",
     "lookahead",
+    "low_rank_adam",
     "low_rank_polar",
     "mask_top",
     "mass",
@@ -128,6 +133,7 @@ __all__ = [
     "nesterov_ema",
     "norm_soft",
     "norm_track",
+    "normalize_columns",
     "normalize_rms",
     "orthogonalize",
     "pattern_decay",

@@ -33,6 +33,8 @@ def duality_map(x, norm, most=np.inf):
     if norm in ("row_rms", "rms_to_max"):
         rms = np.maximum(np.sqrt((rows * rows).mean(1, keepdims=True)), 1 / most)
         return (rows / rms / (rows.shape[1] if norm == "rms_to_max" else 1)).reshape(x.shape)
+    if norm == "column_rms":
+        return (rows / np.maximum(np.sqrt((rows * rows).mean(0)), 1 / most)).reshape(x.shape)
     left, _, right = np.linalg.svd(rows, full_matrices=False)
     scale = np.sqrt(rows.shape[0] / rows.shape[1]) if norm == "rms_to_rms" else 1.0
     return (scale * left @ right).reshape(x.shape)

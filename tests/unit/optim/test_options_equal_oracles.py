@@ -22,6 +22,10 @@ OPTIONS = [
     ("lawn", {"base": "sgd"}),
     ("prodigy", {"guard_warmup": True}),
     ("prodigy", {"bias_correction": False, "beta3": 0.5, "growth": float("inf")}),
+    ("dadapt_adam", {"bias_correction": False}),
+    ("dadapt_adam", {"growth": float("inf")}),
+    ("dog", {"scope": "tensor"}),
+    ("galore", {"low_rank": False}),
 ]
 
 

@@ -30,6 +30,7 @@ def norm_of(x, norm):
         "row_rms": np.sqrt((x * x).mean(1)).max(),
         "rms_to_max": np.sqrt(i) * np.linalg.norm(x, axis=1).max(),
         "rms": np.sqrt((x * x).mean()),
+        "column_rms": np.sqrt((x * x).mean(0)).max(),
     }[norm]
 
 
@@ -42,6 +43,7 @@ def dual_norm_of(g, norm):
         "row_rms": np.sqrt(i) * np.linalg.norm(g, axis=1).sum(),
         "rms_to_max": np.linalg.norm(g, axis=1).sum() / np.sqrt(i),
         "rms": np.sqrt(g.size) * np.linalg.norm(g),
+        "column_rms": np.sqrt(o) * np.linalg.norm(g, axis=0).sum(),
     }[norm]
 
 
@@ -115,6 +117,25 @@ def test_rows_without_gradient_stay():
     p.grad = torch.tensor([[0.0] * 4, [2.0] * 4, [1e-3] * 4])
     SteepestDescent([p], lr=1.0, norm="row_rms", most=10.0).step()
     assert torch.allclose(p.detach()[:, 0], torch.tensor([0.0, -1.0, -1e-2]))
+
+
+def test_columns_are_those_of_the_matrices_that_the_view_has():
+    """Of a convolution one per input of a window; of a split projection one per part."""
+    t, g = first_step((4, 3, 2, 2), "column_rms")
+    assert np.allclose((t * t).mean(0), 1.0)
+    assert np.allclose(t * np.sqrt((g * g).mean(0)), g)
+    t, _ = first_step((6, 4), "column_rms", matrix_view="split:2")
+    assert np.allclose((t.reshape(2, 3, 4) ** 2).mean(1), 1.0)
+
+
+def test_columns_without_gradient_stay_and_columns_are_rows_turned():
+    p, q = torch.nn.Parameter(torch.zeros(4, 3)), torch.nn.Parameter(torch.zeros(3, 4))
+    p.grad = torch.tensor([0.0, 2.0, 1e-3]).expand(4, 3).clone()
+    q.grad = p.grad.T.clone()
+    SteepestDescent([p], lr=1.0, norm="column_rms", most=10.0).step()
+    SteepestDescent([q], lr=1.0, norm="row_rms", most=10.0).step()
+    assert torch.allclose(p.detach()[0], torch.tensor([0.0, -1.0, -1e-2]))
+    assert torch.allclose(p.detach().T, q.detach())
 
 
 class Net(nn.Module):
