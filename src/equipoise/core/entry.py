@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 
+import torch
 from torch import Tensor
 
 from equipoise.core.blocks import separable
@@ -13,7 +15,7 @@ from equipoise.core.matrices import view_shape
 from equipoise.core.numerics import is_dense, real_view
 from equipoise.core.run_fused import LEAST_EXTENT, LENGTH, MOST_NUMEL
 from equipoise.core.spread import Piece, local
-from equipoise.core.trace import Layout
+from equipoise.core.trace import Known, Layout, asked_at
 
 SMALL = 1 << 14  # elements; below it the threads of a reduction cost more than they save
 State = Mapping[str, Tensor]
@@ -64,15 +66,36 @@ class RunnerChoice:
 def runner_of(entry: Entry, choice: RunnerChoice) -> str:
     """The runner of one tensor: the chosen one, or "reference" where that one cannot do it."""
     p = entry.held
-    able = choice.name == "fused" or (not levels(entry.chain) and rank_of(entry) == 1)
+    able = choice.name == "fused" or _sliceable(entry)
     fits = LEAST_EXTENT <= real_view(p).numel() <= MOST_NUMEL and is_dense(p)
     if fits and entry.chain.solves:
         fits = p.is_contiguous()
-    if fits and rank_of(entry) == 2:
+    if fits and rank_of(entry, choice.name) == 2:
         fits = p.is_contiguous() and p.shape[0] >= LEAST_EXTENT and p.numel() >= LEAST_EXTENT * p.shape[0]
     if entry.spread and entry.piece is not None:
         fits = fits and entry.piece.first is not None and "row" not in entry.apart
     return choice.name if able and fits else "reference"
+
+
+def _sliceable(entry: Entry) -> bool:
+    """Whether a tensor can be stepped slice by slice: nothing that other processes have a part in, no matrices, no
+    thresholds over all values, and no places of elements beside sums."""
+    if not levels(entry.chain):
+        return rank_of(entry, "blocked") == 1
+    indexed = any(stage.indexed for stage in entry.chain.stages)
+    plain = not entry.spread and not entry.parameter.is_complex() and not indexed
+    return plain and "matrix" not in levels(entry.chain) and not _ranks(entry.chain, rank_of(entry, "blocked"))
+
+
+@cache
+def _ranks(chain: Chain, rank: int) -> bool:
+    """Whether a chain without matrices asks for a threshold over all values."""
+    count = len(chain.kernel_keys())
+    layout = Layout(chain, rank, torch.float32, torch.float32, (torch.float32,) * count, torch.device("cpu"))
+    known: tuple[Known, ...] = ()
+    while (asked := asked_at(layout, known)).index >= 0 and not asked.tensors:
+        known = (*known, Known("global", tuple(name for name, _ in asked.scalars)))
+    return bool(asked.tensors)
 
 
 def asked_elsewhere(entry: Entry) -> bool:
@@ -87,10 +110,10 @@ def levels(chain: Chain) -> set[str]:
     return {stage.reduction for stage in chain.stages} - {"none"}
 
 
-def rank_of(entry: Entry) -> int:
-    """2 where rows must stay apart, or where sums over a tensor are taken row by row; else 1."""
+def rank_of(entry: Entry, runner: str = "fused") -> int:
+    """2 where rows must stay apart, or where compiled sums over a tensor are taken row by row; else 1."""
     by_row = "row" in levels(entry.chain) or any(spec.shape == "row" for _, _, spec in entry.chain.state_keys())
-    summed = bool(levels(entry.chain) & {"tensor", "global"}) and entry.held.is_contiguous()
+    summed = bool(levels(entry.chain) & {"tensor", "global"}) and runner == "fused" and entry.held.is_contiguous()
     return 2 if entry.parameter.ndim > 1 and (by_row or summed) else 1
 
 
@@ -113,11 +136,11 @@ def layout_of(entry: Entry, state: State, runner: str) -> Layout:
     dtypes = tuple(real_view(state[key]).dtype for _, key, _ in entry.chain.kernel_keys())
     grad = entry.parameter.grad
     g_dtype = real_view(local(grad.detach())).dtype if grad is not None else real_view(p).dtype
-    small = entry.chain.reduces and p.numel() <= SMALL and not separable(entry.chain)
+    small = runner == "fused" and entry.chain.reduces and p.numel() <= SMALL and not separable(entry.chain)
     spread = entry.spread and runner == "fused"
     return Layout(
         entry.chain,
-        rank_of(entry),
+        rank_of(entry, runner),
         real_view(p).dtype,
         g_dtype,
         dtypes,

@@ -8,62 +8,65 @@ coefficients alone is arithmetic of Python floats (float64), once per step and n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch.fx import GraphModule, Node
 
-from equipoise.core.terms import (
-    INTEGERS,
-    Bits,
-    Factor,
-    Fused,
-    Mask,
-    Number,
-    Operation,
-    Product,
-    Tape,
-    Term,
-    Value,
-    quotient,
-)  # fmt: skip
+from equipoise.core.arithmetic import SCALARS
+from equipoise.core.builder import Like, wider
+from equipoise.core.choosing import COMPARED, Choosing
+from equipoise.core.summing import REDUCED, Summing
+from equipoise.core.terms import Factor, Fused, Mask, Number, Product, Tape, Term, Value
 
 
-def fuse(graph: GraphModule, tensors: int) -> Fused:
-    """Fuse a traced step whose first `tensors` placeholders are tensors and whose others are 0-D host numbers."""
-    return _Fuser(graph, tensors).run()
+def fuse(
+    graph: GraphModule, tensors: int, sizes: tuple[int, int], scalars: Sequence[int] = (), *, stacked: bool = False
+) -> Fused:
+    """Fuse a traced step.
+
+    Args:
+        graph: its first `tensors` placeholders are tensors, the others 0-D host numbers.
+        tensors: how many placeholders are tensors.
+        sizes: which of the numbers are the elements, and the elements of a row, of the whole tensor.
+        scalars: those among them that are 0-D state: host numbers, given after all others.
+        stacked: whether the rows of a slice are tensors of their own: then scalars are [rows, 1], and so is whatever
+            follows from sums over a tensor.
+    """
+    return _Fuser(graph, tensors, sizes, () if stacked else scalars, stacked=stacked).run()
 
 
-def _times(a: float, b: float) -> float:
-    return a * b
-
-
-def _plus(a: float, b: float) -> float:
-    return a + b
-
-
-_SCALARS: dict[str, Callable[..., float]] = {"mul": _times, "add": _plus, "div": quotient}
 _FILLED = {"zeros_like": 0.0, "ones_like": 1.0}
 _NOTHING_NEW = ("clone", "detach", "alias")
-_COMPARED = ("ge", "gt", "le", "lt", "eq", "ne")
-_SAME = {"_to_copy": 0, "lift_fresh_copy": 0, "scalar_tensor": 0, "full": 1}  # on the host: which argument it is
+_SAME = {
+    "_to_copy": 0,
+    "lift_fresh_copy": 0,
+    "scalar_tensor": 0,
+    "full": 1,
+    "full_like": 1,
+    "new_full": 2,
+}  # on the host: which argument it is
+_SIZES = ("sym_size", "sym_numel")
 
 
-class _Fuser:
+class _Fuser(Choosing, Summing):
     """Walks the graph once. Every node becomes a Term, a host number, or a store."""
 
-    def __init__(self, graph: GraphModule, tensors: int) -> None:
+    def __init__(
+        self, graph: GraphModule, tensors: int, sizes: tuple[int, int], scalars: Sequence[int], *, stacked: bool
+    ) -> None:
         self.graph, self.nodes = graph, list(graph.graph.nodes)
         given = [node for node in self.nodes if node.op == "placeholder"]
-        self.count = 0
-        inputs = [self._value(node) for node in given[:tensors]]
-        self.fused = Fused(inputs, Tape(len(given) - tensors))
-        self.known: dict[Node, Any] = {node: Term(1.0, v) for node, v in zip(given[:tensors], inputs, strict=True)} | {
-            node: Number(i) for i, node in enumerate(given[tensors:])
-        }
-        self.computed: dict[Term, Value] = {}
-        self.ones: dict[Mask, Value] = {}
+        columns = {node: i for i, node in enumerate(given[:tensors])}
+        numbers = [*given[tensors:], *(given[i] for i in scalars)]
+        super().__init__(Fused([], Tape(len(numbers)), scalars=len(scalars)), stacked=stacked)
+        self.sizes = (Number(sizes[0]), Number(sizes[1]))
+        self.scalars = {Number(len(numbers) - len(scalars) + k): i for k, i in enumerate(scalars)}
+        for node in given[:tensors]:
+            self.fused.inputs.append(self.value(node))
+        self.known |= {node: Term(1.0, self.fused.inputs[i]) for node, i in columns.items()}
+        self.known |= {node: Number(i) for i, node in enumerate(numbers)}
 
     def run(self) -> Fused:
         for node in self.nodes:
@@ -71,27 +74,46 @@ class _Fuser:
                 self.known[node] = getattr(self.graph, str(node.target)).item()
             elif node.op == "call_function":
                 self.known[node] = self._node(node)
+            elif node.op == "output":
+                self.fused.outputs = [self._output(given) for given in node.args[0]]  # type: ignore[union-attr]
         return self.fused
 
+    def _output(self, given: Any) -> Any:
+        known = self.known[given]
+        return self.tensor(known) if isinstance(known, Term) else known
+
     def _node(self, node: Node) -> Any:
-        if not isinstance(node.meta.get("val"), torch.Tensor):
-            return None  # a size
-        name = node.target._schema.name.split("::")[1]  # type: ignore[union-attr]
         args: list[Any] = [self.known[a] if isinstance(a, Node) else a for a in node.args]
+        name = _name(node)
+        if not isinstance(node.meta.get("val"), torch.Tensor):
+            if name in _SIZES:
+                return self.size(node, name, args)
+            return self.fused.tape.put(node.target, *args)  # type: ignore[arg-type]  # arithmetic of sizes
         if name == "copy_":
-            return self.fused.stores.append((args[0].of, self._tensor(args[1], node.args[1])))
+            return self._store(node, args)
         if name == "arange":
-            self.fused.index = self.fused.index or self._value(node)
+            self.fused.index = self.fused.index or self.value(node)
             return Term(1.0, self.fused.index)
         if name in _FILLED and node.meta["val"].dtype.is_floating_point:
             return _FILLED[name]
+        if name in _SAME and not isinstance(args[_SAME[name]], Term | Mask):
+            return args[_SAME[name]]
+        if name in REDUCED:
+            return self.reduced(name, node, args)
         if all(isinstance(self.known[n], Number | bool | float | int) for n in node.all_input_nodes):
             return self._on_host(node, name, args)
         return self._on_tensors(node, name, args)
 
+    def _store(self, node: Node, args: Sequence[Any]) -> None:
+        target, value = args
+        if isinstance(target, Term):
+            self.fused.stores.append((target.of, self.tensor(value, node.args[1])))  # type: ignore[arg-type]
+        else:
+            self.fused.kept[self.scalars[target]] = value
+
     def _on_tensors(self, node: Node, name: str, args: list[Any]) -> Any:
-        if name in _COMPARED and _one_dtype(args):
-            return self._compare(node, name, args)
+        if name in COMPARED and _one_dtype(args):
+            return self.compare(node, name, args)
         if name in _NOTHING_NEW:
             return args[0]
         if name == "_to_copy" and isinstance(args[0], Mask) and args[0].of.dtype == node.meta["val"].dtype:
@@ -99,16 +121,14 @@ class _Fuser:
         rule = getattr(self, f"_{name}", None)
         result = rule(args, **node.kwargs) if rule is not None and (name == "view" or _one_dtype(args)) else None
         result = self._as_it_is(node, name, args) if result is None else result
-        if len(node.users) != 1 and isinstance(result.of, Product):  # compute it once for all its users
-            return Term(result.scale, self._computed(Term(1.0, result.of)))
+        if len(node.users) != 1 and isinstance(result, Term) and isinstance(result.of, Product):
+            return Term(result.scale, self.bare(result))  # compute it once for all its users
         return result
 
     def _on_host(self, node: Node, name: str, args: Sequence[Any]) -> Any:
-        """Arithmetic on the host. Other operations run on 0-D float64 tensors."""
-        if name in _SCALARS and len(args) == 2 and not node.kwargs:
-            return self.fused.tape.put(_SCALARS[name], *args)
-        if name in _SAME:
-            return args[_SAME[name]]
+        """Arithmetic on the host. Operations that Python does not have run on 0-D float64 tensors."""
+        if name in SCALARS and not node.kwargs:
+            return self.fused.tape.put(SCALARS[name], *args)
         target, kwargs = node.target, {k: v for k, v in node.kwargs.items() if k in ("alpha", "rounding_mode")}
 
         def call(*values: Any) -> Any:
@@ -118,42 +138,49 @@ class _Fuser:
         return self.fused.tape.put(call, *args)
 
     def _as_it_is(self, node: Node, name: str, args: Sequence[Any]) -> Term:
-        values = [self._tensor(a, n) if isinstance(n, Node) else a for a, n in zip(args, node.args, strict=True)]
-        named = {k: self._tensor(self.known[v], v) if isinstance(v, Node) else v for k, v in node.kwargs.items()}
+        values = [self.tensor(a, n) if isinstance(n, Node) else a for a, n in zip(args, node.args, strict=True)]
+        if any(isinstance(a, list) for a in values):
+            raise NotImplementedError(f"{node.target} does not work by element; run this chain with runner='reference'")
+        named = {k: self.tensor(self.known[v], v) if isinstance(v, Node) else v for k, v in node.kwargs.items()}
         kwargs = () if name == "_to_copy" else tuple(named.items())
-        return Term(1.0, self._emit(name, values, kwargs, node, node.target))
+        return Term(1.0, self.emit(name, values, kwargs, self._like(node, values), node.target))
+
+    def _like(self, node: Node, values: Sequence[Any]) -> Like:
+        """A result is as wide as the widest that it is made of, whatever the traced shape says."""
+        tensors = [v for v in values if isinstance(v, Value)]
+        return Like(node.meta["val"].dtype, wider(*tensors).extent)
 
     # ---- rules: args -> Term, or None for "as it is" ----------------------------------------------------------------
 
     def _mul(self, args: Sequence[Any]) -> Term | None:
         a, b = args
         if not isinstance(b, Term):
-            return Term(self._by(a.scale, b), a.of)
+            return Term(self.by(a.scale, b), a.of)
         if not isinstance(a, Term):
-            return Term(self._by(a, b.scale), b.of)
+            return Term(self.by(a, b.scale), b.of)
         if a.scale != 1.0 and b.scale != 1.0:  # the scales may be what keeps x * y in range
-            a, b = Term(1.0, self._computed(a)), Term(1.0, self._computed(b))
-        return Term(self._by(a.scale, b.scale), Product("mul", self._bare(a), self._bare(b)))
+            a, b = Term(1.0, self.tensor(a)), Term(1.0, self.tensor(b))
+        return Term(self.by(a.scale, b.scale), Product("mul", self.bare(a), self.bare(b)))
 
     def _div(self, args: Sequence[Any], rounding_mode: str | None = None) -> Term | None:
         a, b = args
         if rounding_mode is not None:
             return None
         if not isinstance(b, Term):
-            return Term(self._over(a.scale, b), a.of)
+            return Term(self.over(a.scale, b), a.of)
         if not isinstance(a, Term):
-            x = self._bare(b)
-            return Term(self._over(a, b.scale), self._emit("reciprocal", [x], (), x))
-        return Term(self._over(a.scale, b.scale), Product("div", self._bare(a), self._bare(b)))
+            x = self.bare(b)
+            return Term(self.over(a, b.scale), self.emit("reciprocal", [x], (), x))
+        return Term(self.over(a.scale, b.scale), Product("div", self.bare(a), self.bare(b)))
 
     def _neg(self, args: Sequence[Any]) -> Term | None:
-        return Term(self._by(args[0].scale, -1.0), args[0].of)
+        return Term(self.by(args[0].scale, -1.0), args[0].of)
 
     def _add(self, args: Sequence[Any], alpha: float = 1.0) -> Term | None:
         a, b = args
         if not isinstance(b, Term):
-            return self._shifted(a, self._by(b, alpha))
-        b = Term(self._by(b.scale, alpha), b.of)
+            return self._shifted(a, self.by(b, alpha))
+        b = Term(self.by(b.scale, alpha), b.of)
         return self._sum(a, b) if isinstance(a, Term) else self._shifted(b, a)
 
     def _sub(self, args: Sequence[Any], alpha: float = 1.0) -> Term | None:
@@ -163,122 +190,49 @@ class _Fuser:
         x, other = args[:2]
         return self._add([other, x], alpha=-(args[2] if len(args) > 2 else alpha))
 
-    def _view(self, args: Sequence[Any]) -> Term:
-        """The same bits as another dtype of the same size: copied, since operations may run in place."""
-        x, dtype = self._computed(args[0]), args[1]
-        to_float = dtype.is_floating_point
-        out = self._value(torch.empty((0,) * x.ndim, dtype=dtype, device="meta"))
-        source = x if to_float else Bits(x)
-        self.fused.operations.append(Operation("copy", None, (source,), (), out, bits=to_float))
-        return Term(1.0, out)
-
-    def _compare(self, node: Node, name: str, args: Sequence[Any]) -> Mask:
-        values = [self._tensor(a, n) if isinstance(n, Node) else a for a, n in zip(args, node.args, strict=True)]
-        tensors = [v for v in values if isinstance(v, Value)]
-        return Mask(self._emit(name, values, (), _wider(tensors[0], tensors[-1]), node.target))
-
-    def _where(self, args: Sequence[Any]) -> Term | None:
-        """Choose by bits: a branch for each element is ten times as slow. x is y ^ ((x ^ y) & all ones)."""
-        mask, *ends = args
-        if not isinstance(mask, Mask) or mask.of.ndim == 0 or mask.of.dtype not in INTEGERS:
-            return None
-        x, y = (self._computed(e) if isinstance(e, Term) else self._box(e, mask.of.dtype) for e in ends)
-        ones = self._ones(mask)
-        if ends[1] == 0.0:
-            return Term(1.0, self._bits("bitwise_and", Bits(x), ones, mask.of))
-        differ = self._bits("bitwise_xor", Bits(x), Bits(y), _wider(x, y))
-        chosen = self._bits("bitwise_and", Bits(differ), ones, mask.of)
-        return Term(1.0, self._bits("bitwise_xor", Bits(chosen), Bits(y), mask.of))
-
-    def _ones(self, mask: Mask) -> Value:
-        """Integers with all bits set where the mask is 1, made once."""
-        if mask not in self.ones:
-            integer = torch.empty((0,) * mask.of.ndim, dtype=INTEGERS[mask.of.dtype], device="meta")
-            self.ones[mask] = self._emit("neg", [self._emit("copy", [mask.of], (), integer)], (), integer)
-        return self.ones[mask]
-
-    def _bits(self, name: str, x: Any, y: Any, like: Value | Product) -> Value:
-        out = self._value(like)
-        self.fused.operations.append(Operation(name, None, (x, y), (), out, bits=True))
-        return out
-
     def _lerp(self, args: Sequence[Any]) -> Term | None:
         a, b, weight = args
         if isinstance(weight, Term) or not (isinstance(a, Term) and isinstance(b, Term)):
             return None
-        x, y = self._computed(a), self._computed(b)
-        return Term(1.0, self._emit("lerp", [x, y, weight], (), _wider(x, y)))
+        x, y = self.tensor(a), self.tensor(b)
+        return Term(1.0, self.emit("lerp", [x, y, weight], (), wider(x, y)))
 
     def _sum(self, a: Term, b: Term) -> Term:
         """a + b: the one with a product, or with a scale, is added to the other."""
         if isinstance(b.of, Value) and (isinstance(a.of, Product) or (b.scale == 1.0 and a.scale != 1.0)):
             a, b = b, a
-        x = self._computed(a)
+        x = self.tensor(a)
+        if isinstance(b.of, Product) and b.of.mixed:  # three operands, one of them broadcast: slow
+            b = Term(b.scale, self.bare(b))
         if isinstance(b.of, Product):
             name, (y, z) = f"addc{b.of.name}", (b.of.left, b.of.right)
-            return Term(1.0, self._emit(name, [x, y, z], (("value", b.scale),), _wider(x, b.of)))
-        return Term(1.0, self._emit("add", [x, b.of], (("alpha", b.scale),), _wider(x, b.of)))
+            return Term(1.0, self.emit(name, [x, y, z], (("value", b.scale),), wider(x, b.of)))
+        return Term(1.0, self.emit("add", [x, b.of], (("alpha", b.scale),), wider(x, b.of)))
 
     def _shifted(self, a: Term, number: Factor) -> Term:
         """a + number; a scale goes in as alpha, which adds the scaled tensor to the number."""
-        x = self._bare(a)
+        x = self.bare(a)
         if a.scale == 1.0:
-            return Term(1.0, self._emit("add", [x, number], (), x))
-        return Term(1.0, self._emit("add", [self._box(number, x.dtype), x], (("alpha", a.scale),), x))
+            return Term(1.0, self.emit("add", [x, number], (), x))
+        return Term(1.0, self.emit("add", [self.box(number, x.dtype), x], (("alpha", a.scale),), x))
 
-    # ---- parts ------------------------------------------------------------------------------------------------------
+    def _bitwise_and(self, args: Sequence[Any]) -> Any:
+        a, b = args
+        return Mask(self.emit("mul", [a.of, b.of], (), wider(a.of, b.of))) if _masks(args) else None
 
-    def _by(self, a: Factor, b: Factor) -> Factor:
-        if a == 1.0 or b == 1.0:
-            return b if a == 1.0 else a
-        return self.fused.tape.put(_times, a, b)
-
-    def _over(self, a: Factor, b: Factor) -> Factor:
-        return a if b == 1.0 else self.fused.tape.put(quotient, a, b)
-
-    def _bare(self, a: Term) -> Value:
-        """The tensor of a term without its scale."""
-        return self._computed(Term(1.0, a.of))
-
-    def _computed(self, a: Term) -> Value:
-        """A term as a tensor, computed once."""
-        if a.scale == 1.0 and isinstance(a.of, Value):
-            return a.of
-        if a not in self.computed:
-            if isinstance(a.of, Product):
-                x = self._emit(a.of.name, [a.of.left, a.of.right], (), a.of)
-                self.computed[Term(1.0, a.of)] = x
-                return self._computed(Term(a.scale, x))
-            self.computed[a] = self._emit("mul", [a.of, a.scale], (), a.of)
-        return self.computed[a]
-
-    def _tensor(self, a: Any, node: Any) -> Value:
-        """Whatever a node became, as a tensor."""
-        if isinstance(a, Mask):
-            return self._emit("ne", [a.of, 0.0], (), node)
-        return self._computed(a) if isinstance(a, Term) else self._box(a, node.meta["val"].dtype)
-
-    def _box(self, number: Factor | bool, dtype: torch.dtype) -> Value:
-        for box, content in self.fused.boxes.items():
-            if content == (number, dtype):
-                return box
-        box = self._value(torch.empty((), dtype=dtype))
-        self.fused.boxes[box] = (number, dtype)
-        return box
-
-    def _emit(self, name: str, args: Sequence[Any], kwargs: Any, like: Any, target: Any = None) -> Value:
-        out = self._value(like)
-        self.fused.operations.append(Operation(name, target, tuple(args), tuple(kwargs), out))
-        return out
-
-    def _value(self, like: Any) -> Value:
-        like = like.meta["val"] if isinstance(like, Node) else like
-        self.count += 1
-        return Value(self.count - 1, like.dtype, like.ndim)
+    def _bitwise_or(self, args: Sequence[Any]) -> Any:
+        a, b = args
+        return Mask(self.emit("maximum", [a.of, b.of], (), wider(a.of, b.of))) if _masks(args) else None
 
 
-def _wider(a: Value | Product, b: Value | Product) -> Value | Product:
-    return a if a.ndim >= b.ndim else b
+def _masks(args: Sequence[Any]) -> bool:
+    return all(isinstance(a, Mask) for a in args)
+
+
+def _name(node: Node) -> str:
+    """torch's name of an operator, or Python's."""
+    schema = getattr(node.target, "_schema", None)
+    return schema.name.split("::")[1] if schema is not None else getattr(node.target, "__name__", "")
 
 
 def _one_dtype(args: Sequence[Any]) -> bool:

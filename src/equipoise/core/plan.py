@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 
 import torch
 from torch import Tensor
@@ -19,7 +20,7 @@ from equipoise.core.entry import (
     rank_to_measure,
     runner_of,
 )
-from equipoise.core.lockstep import Engine, run_together
+from equipoise.core.lockstep import run_together
 from equipoise.core.matrices import view_shape
 from equipoise.core.numerics import flat, real_view, rows
 from equipoise.core.run_blocked import Slices
@@ -114,7 +115,9 @@ class StepPlan:
                 layout, ps, columns, length=choice.length, backend=choice.backend, stacks=stacks,
                 members=members, extents=extents, handed=self._handed(members) if "matrix" in layout.apart else None,
             )  # fmt: skip
-        return Slices(layout, ps, columns, [(p.first or 0) if p is not None else 0 for p in pieces])
+        firsts = [(p.first or 0) if p is not None else 0 for p in pieces]
+        per_row = [prod(self.parameters[i].shape[1:]) for i in members]
+        return Slices(layout, ps, columns, firsts, members=members, per_row=per_row)
 
     def _handed(self, members: Sequence[int]) -> Handed:
         return Handed([self.views[i] for i in members], [self._free(i) for i in members])
@@ -159,9 +162,7 @@ class StepPlan:
                 for i, shape, view in zip(batch.members, batch.shapes, batch.views, strict=True)
             ]
             rows = _pick(tables[layout.chain], batch.members, row_of)
-            engines.append(
-                batch.engine.run(gs, rows) if isinstance(batch.engine, Lists) else _at_once(batch.engine, gs, rows)
-            )
+            engines.append(batch.engine.run(gs, rows))
         jobs = [self._job(i, grads[i], tables[self.chains[i]][row_of[i]]) for i in self.reference]
         engines += [run_reference(job) for job in jobs]
         run_together(engines, self.links.answer if self.links is not None else None)
@@ -189,12 +190,6 @@ class StepPlan:
             chain, real_view(self.parameters[i].detach()), real_view(grad), state, row, member=i, view=self.views[i],
             free=self._free(i), measured=self.measured, extent=extent, apart=entry.apart,
         )  # fmt: skip
-
-
-def _at_once(engine: Slices, gs: list[Tensor], rows: Tensor) -> Engine:
-    """A runner without barriers among those that have them."""
-    engine.run(gs, rows)
-    yield from ()
 
 
 def _pick(table: Tensor, members: Sequence[int], row_of: Mapping[int, int]) -> Tensor:

@@ -2,198 +2,236 @@
 
 The step is traced like the compiled one, fused by hand (see `fusion`) and replayed as out= operations, slice by slice.
 Temporaries live in a few scratch slices that stay in cache; a result that only goes to a parameter or state tensor is
-written there directly. Small tensors that share their coefficients are packed into one slice, stepped and copied back:
-calling an operation costs as much as a few thousand elements.
+written there directly. What follows from a sum over a tensor runs when all its slices were seen; where all parameters
+must wait for each other, the step begins anew with the answer, so that nothing is written before.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from equipoise.core.measure import dots
-from equipoise.core.numerics import compute_dtype
-from equipoise.core.program import Program, empty, program_for
-from equipoise.core.trace import Layout
+from equipoise.core.lockstep import Engine, Share, Wait
+from equipoise.core.program import Program, Segment, program_for
+from equipoise.core.slicing import Key
+from equipoise.core.terms import FULL, Number, Value
+from equipoise.core.trace import Known, Layout
+from equipoise.core.units import Cut, Memory, Meter, Unit, cut
 
 BLOCK = 1 << 18  # elements; measured best on 2 cores with 1 MB of cache each
 SMALL = 1 << 14  # elements; tensors from here up are stepped where they are
 
 
-@dataclass(frozen=True)
-class _Slice:
-    """One slice of one tensor: views of p and of the state, and scratch of that length."""
-
-    p: Tensor
-    state: tuple[Tensor, ...]
-    scratch: list[Tensor]
-    last: bool
-
-
-@dataclass(frozen=True)
-class _Pack:
-    """Small tensors stepped as one slice: their columns (p, state...), the packed slice, and what is copied back."""
-
-    members: list[int]
-    columns: list[list[Tensor]]
-    packed: list[Tensor]  # p, g, state...
-    scratch: list[Tensor]
-    back: list[tuple[list[Tensor], list[Tensor]]]
-
-
 class Slices:
-    """The tensors of one layout, stepped slice by slice."""
+    """The tensors of one layout, stepped slice by slice.
+
+    Args:
+        layout: of all of them; no level of theirs needs other processes.
+        ps, states: flattened or as rows, state grouped by name.
+        firsts: where each tensor begins in the parameter that it is a part of.
+        members: entries of the optimizer.
+        per_row: elements of a row of each parameter.
+    """
 
     def __init__(
-        self, layout: Layout, ps: Sequence[Tensor], states: Sequence[Sequence[Tensor]], firsts: Sequence[int] = ()
+        self,
+        layout: Layout,
+        ps: Sequence[Tensor],
+        states: Sequence[Sequence[Tensor]],
+        firsts: Sequence[int] = (),
+        *,
+        members: Sequence[int] = (),
+        per_row: Sequence[int] = (),
     ) -> None:
-        self.layout, self.program = layout, program_for(layout)
-        self.firsts = firsts or [0] * len(ps)  # where each tensor begins in the parameter that it is a part of
+        self.layout, self.members = layout, members or range(len(ps))
+        self.firsts, self.per_row = firsts or [0] * len(ps), per_row or [1] * len(ps)
         self.columns = [list(ps), *map(list, states)]
-        self.scalars = any(t.ndim == 0 for column in states for t in column[:1])
-        numel = min(BLOCK, sum(p.numel() for p in ps))
-        self.scratch = _Scratch(self.program, numel, layout)
-        places = torch.arange(numel if self.program.indexed else 0, device=layout.device)
-        self.places, self.index = places, torch.empty_like(places)
+        self.shapes = ["param", *(spec.shape for spec in layout.specs)]
+        self.indexed = any(stage.indexed for stage in layout.chain.stages)
+        self.memory = Memory(layout.device)
         self.kinds: list[int] = []
-        self.whole: dict[int, list[_Slice]] = {}
-        self.packs: list[_Pack] = []
-        self.meter = _Meter(numel, layout) if layout.measured else None
+        self.units: list[Unit] = []
+        self.cuts: dict[tuple[Unit, Program], Cut] = {}
+        self.steady: dict[tuple[bool, int], tuple[list[Any], list[list[Any]]]] = {}
+        self.meter = Meter(layout) if layout.measured else None
         self.sums: list[list[float]] = []
 
-    def run(self, gs: Sequence[Tensor], rows: Tensor) -> None:
-        """Step all tensors: `gs` flattened gradients, `rows` [count, width] float64 on the CPU."""
+    def run(self, gs: Sequence[Tensor], rows: Tensor) -> Engine:
+        """Step all tensors: `gs` shaped like the parameters given, `rows` [count, width] float64 on the CPU."""
         distinct, kinds = _distinct(rows)
         if kinds != self.kinds:
             self._arrange(kinds)
-        numbers = [self.program.numbers(row, self.layout.device) for row in distinct]
-        for i, slices in self.whole.items():
-            self._run_whole(i, slices, gs[i], numbers[kinds[i]])
-        for pack in self.packs:
-            self._run_pack(pack, [gs[i] for i in pack.members], numbers[kinds[pack.members[0]]])
+        known: tuple[Known, ...] = ()
+        given: tuple[Key, ...] = ()
+        values: list[float] = []
+        while True:
+            programs = {stacked: self._program(known, given, stacked) for stacked in {u.stacked for u in self.units}}
+            parts = self._phase(programs, gs, distinct, values)
+            asked = next(iter(programs.values())).asked
+            if asked.index < 0:
+                break
+            shares = {name: Share(kind, parts[:, k]) for k, (name, kind) in enumerate(asked.scalars)}
+            answer = yield Wait(self.layout.chain, asked.index, self.members, shares)
+            assert answer is not None
+            known = (*known, Known("global", tuple(answer)))
+            values += [float(value) for value in answer.values()]  # type: ignore[arg-type]
+            given = (*given, *(key for program in programs.values() for key in program.found))
         if self.meter is not None:
             self.sums = self.meter.read(len(gs))
 
-    def _run_whole(self, i: int, slices: list[_Slice], g: Tensor, numbers: list[Any]) -> None:
-        run, indexed = self.program.run, self.program.indexed
-        for k, (part, g_part) in enumerate(zip(slices, g.split(BLOCK), strict=True)):
-            state = part.state
-            if self.scalars and not part.last:  # every slice reads the old value, the last one writes the new
-                state = [t if t.ndim else t.clone() for t in state]
-            index = [self._index(self.firsts[i] + k * BLOCK, len(g_part))] if indexed else []
-            if self.meter is not None:
-                self.meter.before(part.p)
-            run(part.p, g_part, *state, *numbers, *part.scratch, *index)
-            if self.meter is not None:
-                self.meter.after([i], part.p, g_part, [len(g_part)])
+    def _program(self, known: tuple[Known, ...], given: tuple[Key, ...], stacked: bool) -> Program:
+        return program_for(self.layout, known, () if stacked else given, stacked=stacked)
+
+    def _phase(
+        self, programs: dict[bool, Program], gs: Sequence[Tensor], distinct: list[list[float]], answers: list[float]
+    ) -> Tensor:
+        """Run one phase over all units; what it asks for, [tensors, parts]."""
+        asked = len(next(iter(programs.values())).asked.scalars)
+        parts = torch.zeros(len(gs), asked, dtype=torch.float64)
+        pairs = {(unit.stacked, self.kinds[unit.members[0]]) for unit in self.units}
+        self.steady = {(s, kind): self._steady(programs[s], distinct[kind], answers) for s, kind in pairs}
+        for unit in self.units:
+            unit.found = unit.found if answers else []
+            outputs = self._run(unit, programs[unit.stacked], [gs[i] for i in unit.members])
+            if asked:
+                parts[unit.members] = torch.stack(outputs[:asked], 1)
+            unit.found += [output[0].item() for output in outputs[asked:]]
+        return parts
+
+    def _steady(
+        self, program: Program, numbers: list[float], answers: list[float]
+    ) -> tuple[list[Any], list[list[Any]]]:
+        """The numbers of one kind of tensors, those that each has for itself left open; and what segments are told."""
+        tape, found = program.tape, [None] * len(program.given)
+        values: list[Any] = [*numbers, None, None, *found, *answers]
+        values += [None] * (tape.given - len(values) + len(tape.steps))
+        tape.play(values, program.first)
+        device = self.layout.device
+        return values, [segment.numbers(values, device) if segment.steady else [] for segment in program.segments]
+
+    def _run(self, unit: Unit, program: Program, gs: Sequence[Tensor]) -> list[Tensor]:
+        """One phase of one unit; its outputs, [tensors] each."""
+        g, own = unit.gather(gs), self._cut(unit, program)
+        values, told = self.steady[unit.stacked, self.kinds[unit.members[0]]]
+        if program.own:
+            values = values.copy()
+            self._fill(unit, program, values)
+        old = self.meter.before(unit) if self.meter is not None and program.asked.index < 0 else None
+        for k, segment in enumerate(program.segments):
+            program.tape.play(values, segment.before)
+            numbers = told[k] if segment.steady else segment.numbers(values, self.layout.device)
+            self._slices(unit, own, k, program, g, numbers)
+            _learn(segment, own.sums[k], values)
+        program.tape.play(values, program.after)
+        for k, value in program.scalars:
+            unit.scalars[k].fill_(_worth(value, values))
+        unit.scatter(program.written)
+        if old is not None and self.meter is not None:
+            self.meter.after(unit, old, g, BLOCK)
+        rows = iter(own.results.squeeze(2).double().cpu()) if program.rows else iter(())
+        return [next(rows) if isinstance(value, Value) else torch.full((len(unit.members),), _worth(value, values),
+                dtype=torch.float64) for value in program.outputs]  # fmt: skip
+
+    def _fill(self, unit: Unit, program: Program, values: list[Any]) -> None:
+        """The numbers that a tensor has for itself."""
+        own = self.layout.width
+        values[own : own + 2] = unit.sizes
+        values[own + 2 : own + 2 + len(program.given)] = unit.found[: len(program.given)]
+        scalars = [t.item() for t in unit.scalars.values()]
+        values[program.tape.given - len(scalars) : program.tape.given] = scalars
+
+    def _slices(self, unit: Unit, own: Cut, k: int, program: Program, g: Tensor, numbers: list[Any]) -> None:
+        """Run one segment over all slices."""
+        run, last = program.segments[k].run, k == len(program.segments) - 1
+        for part, g_part in zip(own.slices, g.split(own.step), strict=True):
+            index = [self._index(self.firsts[unit.members[0]] + part.start, len(g_part))] if program.indexed else []
+            results = part.results if last else []
+            run(part.p, g_part, *part.state, *numbers, *part.scratch, *part.sums[k], *results, *index)
 
     def _index(self, start: int, length: int) -> Tensor:
-        return torch.add(self.places[:length], start, out=self.index[:length])
-
-    def _run_pack(self, pack: _Pack, gs: list[Tensor], numbers: list[Any]) -> None:
-        p, g, *state = pack.packed
-        for tensors, packed in zip([*pack.columns, gs], [p, *state, g], strict=True):
-            torch.cat(tensors, out=packed)
-        if self.meter is not None:
-            self.meter.before(p)
-        self.program.run(*pack.packed, *numbers, *pack.scratch)
-        if self.meter is not None:
-            self.meter.after(pack.members, p, g, [t.numel() for t in pack.columns[0]])
-        for tensors, parts in pack.back:
-            torch._foreach_copy_(tensors, parts)  # pyright: ignore[reportPrivateImportUsage]
+        out = self.memory.of((torch.int64, FULL), "index", (length,))
+        return torch.arange(start, start + length, device=self.layout.device, out=out)
 
     # ---- made once --------------------------------------------------------------------------------------------------
 
+    def _cut(self, unit: Unit, program: Program) -> Cut:
+        if (unit, program) not in self.cuts:
+            block = BLOCK if unit.g is None else unit.columns[0].numel()
+            self.cuts[unit, program] = cut(unit, program, self.layout, self.memory, block)
+        return self.cuts[unit, program]
+
     def _arrange(self, kinds: list[int]) -> None:
         """Who is packed with whom: small tensors with the same coefficients."""
-        groups = [] if self.scalars or self.program.indexed else self._packable(kinds)
+        self.kinds, self.cuts = kinds, {}
+        groups = sorted(self._packable(), key=lambda members: -sum(self.columns[0][i].numel() for i in members))
         packed = {i for members in groups for i in members}
-        self.kinds, self.packs = kinds, [self._pack(members) for members in groups]
-        self.whole = {i: self._slices(i) for i in range(len(kinds)) if i not in packed}
+        self.units = [self._pack(members) for members in groups]
+        self.units += [self._single(i) for i in range(len(kinds)) if i not in packed]
+        self.units.sort(key=lambda unit: -unit.columns[0].numel())  # memory is made for the largest first
 
-    def _packable(self, kinds: list[int]) -> list[list[int]]:
+    @property
+    def _alone(self) -> bool:
+        """Whether a sum over a tensor, or state of one number, forbids laying tensors end to end."""
+        summed = any(stage.reduction in ("tensor", "global") for stage in self.layout.chain.stages)
+        return summed or "scalar" in self.shapes
+
+    def _packable(self) -> list[list[int]]:
         """Groups of two or more tensors that fill at most one slice."""
+        if self.indexed or (self._alone and self.layout.rank == 2):
+            return []
         groups: list[list[int]] = []
-        current: dict[int, tuple[list[int], int]] = {}
+        current: dict[object, tuple[list[int], int]] = {}
         for i, p in enumerate(self.columns[0]):
             if p.numel() < min(SMALL, BLOCK):
-                members, filled = current.get(kinds[i], ([], BLOCK))
+                alike = self._alike(i, p)
+                members, filled = current.get(alike, ([], BLOCK))
                 if filled + p.numel() > BLOCK:
                     members, filled = [], 0
                     groups.append(members)
                 members.append(i)
-                current[kinds[i]] = (members, filled + p.numel())
+                current[alike] = (members, filled + p.numel())
         return [members for members in groups if len(members) > 1]
 
-    def _pack(self, members: list[int]) -> _Pack:
-        columns = [[column[i] for i in members] for column in self.columns]
-        lengths = [p.numel() for p in columns[0]]
-        packed = self.scratch.packed(sum(lengths))
-        tensors = [columns[0], [], *columns[1:]]
-        back = [(tensors[k], list(packed[k].split(lengths))) for k in self.program.written]
-        return _Pack(members, columns, packed, self.scratch.of(sum(lengths)), back)
+    def _alike(self, i: int, p: Tensor) -> object:
+        """Tensors with the same can be packed together."""
+        if self._alone:
+            return self.kinds[i], p.numel(), self.per_row[i]
+        sizes = (p.numel(), self.per_row[i]) if program_for(self.layout).sized else ()
+        return self.kinds[i], p.shape[1:], sizes
 
-    def _slices(self, i: int) -> list[_Slice]:
-        parts = self.columns[0][i].split(BLOCK)
-        states = [column[i].split(BLOCK) if column[i].ndim else [column[i]] * len(parts) for column in self.columns[1:]]
-        rows = enumerate(zip(parts, *states, strict=True))
-        return [_Slice(p, tuple(state), self.scratch.of(len(p)), k == len(parts) - 1) for k, (p, *state) in rows]
+    def _pack(self, members: list[int]) -> Unit:
+        real = [[column[i].view(-1) for i in members] for column in self.columns]
+        ps, count = [self.columns[0][i] for i in members], len(members)
+        shape = (count, ps[0].numel()) if self._alone else (sum(map(len, ps)), *ps[0].shape[1:])
+        shapes = {"param": shape, "scalar": (count, 1), "row": shape if self.layout.rank == 1 else (shape[0], 1)}
+        dtypes = (self.layout.p_dtype, *self.layout.state_dtypes, self.layout.g_dtype)
+        *columns, g = [
+            self.memory.of((dtype, FULL), ("pack", k), shapes[own])
+            for k, (dtype, own) in enumerate(zip(dtypes, [*self.shapes, "param"], strict=True))
+        ]
+        parts = [list(c.view(-1).split([t.numel() for t in own])) for c, own in zip(columns, real, strict=True)]
+        sizes = (ps[0].numel(), self.per_row[members[0]])
+        return Unit(members, columns, sizes, g, list(zip(real, parts, strict=True)), stacked=self._alone)
 
-
-class _Scratch:
-    """Memory that is used again for every slice: temporaries, and packed tensors."""
-
-    def __init__(self, program: Program, numel: int, layout: Layout) -> None:
-        self.slots = [empty(kind, numel, layout.device) for kind in program.scratch]
-        self.numel, self.layout = numel, layout
-        self.buffers: list[Tensor] = []
-        self.views: dict[int, list[Tensor]] = {}
-
-    def of(self, numel: int) -> list[Tensor]:
-        """Scratch for a slice of that length."""
-        if numel not in self.views:
-            self.views[numel] = [t[:numel] if t.ndim else t for t in self.slots]
-        return self.views[numel]
-
-    def packed(self, numel: int) -> list[Tensor]:
-        """Room for p, g and state of that length."""
-        if not self.buffers:
-            dtypes = (self.layout.p_dtype, self.layout.g_dtype, *self.layout.state_dtypes)
-            self.buffers = [empty((dtype, 1), self.numel, self.layout.device) for dtype in dtypes]
-        return [t[:numel] for t in self.buffers]
+    def _single(self, i: int) -> Unit:
+        p = self.columns[0][i]
+        own = [column[i] for column in self.columns]
+        scalars = {2 + k: t for k, t in enumerate(own[1:]) if self.shapes[1 + k] == "scalar"}
+        return Unit([i], own, (p.numel(), self.per_row[i]), scalars=scalars)
 
 
-class _Meter:
-    """Sums of what a step did, slice by slice, while the slice is in cache. The step itself runs as ever."""
+def _learn(segment: Segment, sums: Tensor, values: list[Any]) -> None:
+    """Put the parts of all slices together."""
+    if segment.sums:
+        for (place, kind), column in zip(segment.sums, zip(*sums.tolist(), strict=True), strict=True):
+            values[place] = sum(column) if kind == "sum" else max(column)
 
-    def __init__(self, numel: int, layout: Layout) -> None:
-        dtype = compute_dtype(layout.p_dtype)
-        self.old, self.difference, self.g = (empty((dtype, 1), numel, layout.device) for _ in range(3))
-        self.found: list[tuple[int, Tensor]] = []
 
-    def before(self, p: Tensor) -> None:
-        """Keep the old p."""
-        self.old[: len(p)].copy_(p)
-
-    def after(self, members: list[int], p: Tensor, g: Tensor, lengths: list[int]) -> None:
-        """Take the sums of each member's part of a slice."""
-        n = len(p)
-        w, d = self.old[:n], torch.sub(p, self.old[:n], out=self.difference[:n])
-        g = g if g.dtype == w.dtype else self.g[:n].copy_(g)
-        parts = zip(w.split(lengths), g.split(lengths), d.split(lengths), strict=True)
-        self.found += [(i, dots(*part)) for i, part in zip(members, parts, strict=True)]
-
-    def read(self, count: int) -> list[list[float]]:
-        """The sums of each tensor; starts anew."""
-        total = torch.zeros(count, 5, dtype=torch.float64)
-        where, values = zip(*self.found, strict=True)
-        total.index_add_(0, torch.tensor(where), torch.stack(values).cpu().double())
-        self.found = []
-        return total.tolist()
+def _worth(value: Any, values: list[Any]) -> float:
+    return values[value.index] if isinstance(value, Number) else value
 
 
 def _distinct(rows: Tensor) -> tuple[list[list[float]], list[int]]:

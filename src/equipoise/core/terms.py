@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+SCALAR, ROW, FULL = 0, 1, 2
 INTEGERS = {torch.float32: torch.int32, torch.float64: torch.int64}  # of the same size
 
 
@@ -21,11 +22,14 @@ class Number:
 
 @dataclass(frozen=True)
 class Value:
-    """A tensor: an input, or the result of one operation."""
+    """A tensor: an input, or the result of one operation.
+
+    `extent`: SCALAR, ROW (one number for each row of a slice, [rows, 1]) or FULL (of the slice's shape).
+    """
 
     index: int
     dtype: torch.dtype
-    ndim: int
+    extent: int
 
 
 Factor = Number | float
@@ -45,9 +49,14 @@ class Product:
         return self.left.dtype
 
     @property
-    def ndim(self) -> int:
+    def extent(self) -> int:
         """Of the result."""
-        return max(self.left.ndim, self.right.ndim)
+        return max(self.left.extent, self.right.extent)
+
+    @property
+    def mixed(self) -> bool:
+        """Whether one factor is broadcast along the rows of the other."""
+        return self.left.extent != self.right.extent
 
 
 @dataclass(frozen=True)
@@ -74,7 +83,7 @@ class Bits:
 
 @dataclass(frozen=True)
 class Operation:
-    """One elementwise operation: arguments are values (or their bits), numbers or constants.
+    """One operation by element, or one reduction: arguments are values (or their bits), numbers or constants.
 
     The result is a new value; `bits` says that its bits are what is computed.
     """
@@ -96,12 +105,20 @@ class Operation:
         return [a for a in (*self.args, *(value for _, value in self.kwargs)) if isinstance(a, Number)]
 
 
+@dataclass(frozen=True)
+class Sum:
+    """A number that a reduction over a whole tensor gives: `out` holds the part of one slice; "sum" or "max"."""
+
+    out: Value
+    kind: str
+
+
 @dataclass
 class Tape:
-    """Arithmetic of host numbers: the first `given` are given anew, the others follow from them."""
+    """Arithmetic of host numbers: the first `given` are given anew, the others follow from them or are sums."""
 
     given: int
-    steps: list[tuple[Callable[..., Any], tuple[Any, ...]]] = field(default_factory=list)
+    steps: list[tuple[Callable[..., Any], tuple[Any, ...]] | Sum] = field(default_factory=list)
 
     def put(self, call: Callable[..., Any], *args: Any) -> Any:
         """A new number, or a constant when all arguments are constants."""
@@ -111,12 +128,16 @@ class Tape:
             self.steps.append((call, args))
         return Number(self.given + self.steps.index((call, args)))
 
-    def play(self, given: Sequence[float]) -> list[Any]:
-        """All numbers, from the given ones."""
-        values: list[Any] = list(given)
-        for call, args in self.steps:
-            values.append(call(*[values[a.index] if isinstance(a, Number) else a for a in args]))
-        return values
+    def late(self, out: Value, kind: str) -> Number:
+        """The number that the parts in `out` make together, known when all slices were seen."""
+        self.steps.append(Sum(out, kind))
+        return Number(self.given + len(self.steps) - 1)
+
+    def play(self, values: list[Any], places: Sequence[int]) -> None:
+        """Work out the numbers at `places`, in order; `values` holds all numbers, those that they follow from first."""
+        for place in places:
+            call, args = self.steps[place - self.given]  # type: ignore[misc]
+            values[place] = call(*[values[a.index] if isinstance(a, Number) else a for a in args])
 
 
 @dataclass
@@ -127,6 +148,9 @@ class Fused:
     tape: Tape
     operations: list[Operation] = field(default_factory=list)
     boxes: dict[Value, tuple[Factor | bool, torch.dtype]] = field(default_factory=dict)  # host numbers as 0-D tensors
+    outputs: list[Any] = field(default_factory=list)  # numbers, or values with one number for each row
+    scalars: int = 0  # how many inputs are numbers, given last
+    kept: dict[int, Any] = field(default_factory=dict)  # input that is a number -> its new value
     index: Value | None = None  # each element's place in its tensor, int64, where the step asks for it
     stores: list[tuple[Value, Value]] = field(default_factory=list)  # (input that is written, its new value)
 

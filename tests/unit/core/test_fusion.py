@@ -14,6 +14,7 @@ from equipoise.core import run_blocked
 from equipoise.core.chain import complete
 from equipoise.core.optimizer import Optimizer
 from equipoise.core.program import program_for
+from equipoise.core.run_blocked import Slices
 from equipoise.core.stage import Slot, Stage, StateSpec
 from equipoise.core.terms import quotient
 from equipoise.core.trace import Layout
@@ -23,7 +24,8 @@ from laws.subjects import start, train
 def code_of(chain, dtype=torch.float32):
     keys = complete(chain).state_keys()
     layout = Layout(complete(chain), 1, dtype, dtype, (dtype,) * len(keys), torch.device("cpu"))
-    return program_for(layout).run.__self__.code
+    (segment,) = program_for(layout).segments
+    return segment.run.__self__.code
 
 
 def calls(code):
@@ -167,12 +169,12 @@ def test_packed_equals_reference(block, skip, monkeypatch):
     theirs, _ = packed_run("reference", skip)
     assert all(torch.allclose(a, b, rtol=0, atol=1e-12) for a, b in zip(ours, theirs, strict=True))
     (batch,) = optimizer._stepper.last.batches
-    packs, whole = batch.engine.packs, batch.engine.whole
-    members = sorted(i for pack in packs for i in pack.members)
-    assert sorted([*members, *whole]) == list(range(len(SHAPES)))
-    assert len(members) > 2
+    packs = [unit for unit in batch.engine.units if unit.g is not None]
+    members = sorted(i for unit in batch.engine.units for i in unit.members)
+    assert members == list(range(len(SHAPES)))
+    assert sum(len(pack.members) for pack in packs) > 2
     for pack in packs:
-        assert pack.packed[0].numel() <= block
+        assert pack.columns[0].numel() <= block
         assert skip or len({i < len(SHAPES) // 2 for i in pack.members}) == 1, "one pack, one row of coefficients"
 
 
@@ -188,5 +190,7 @@ def test_numbers_of_a_step():
     chain = complete(ep.optim.adamw(lr=1e-3))
     layout = Layout(chain, 1, torch.float64, torch.float64, (torch.float64,) * 2, torch.device("cpu"))
     row = [0.1, *chain.coefs(SimpleNamespace(lr=0.1, beta1=0.9, beta2=0.99, eps=1e-8, weight_decay=0.1, t=1))]
-    numbers = program_for(layout).numbers(row, torch.device("cpu"))
+    p = torch.zeros(3, dtype=torch.float64)
+    engine = Slices(layout, [p], [[p], [p]])
+    _, ((*numbers,),) = engine._steady(program_for(layout), row, [])
     assert any(isinstance(n, float) and math.isclose(n, -0.1 / (1 - 0.9)) for n in numbers)
