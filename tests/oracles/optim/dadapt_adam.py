@@ -2,7 +2,7 @@
 
 import numpy as np
 
-VALUES = {"lr": 60.0, "beta1": 0.8, "beta2": 0.9, "eps": 0.1, "weight_decay": 0.3, "d0": 1e-4, "growth": 1.6,
+VALUES = {"lr": 60.0, "beta1": 0.8, "beta2": 0.3, "eps": 0.1, "weight_decay": 0.3, "d0": 1e-4, "growth": 1.6,
           "bias_correction": True}  # fmt: skip
 
 
