@@ -79,7 +79,8 @@ class Phases:
             kept = [own.rows for own in self.made.values()]  # lie where they lay
             new = [not any(column is rows for rows in kept) for column in more]
             changing = [False, True, *[False] * (len(self.columns) - 1), *new]
-            columns = [ps, grads, *self.columns[1:], *more]
+            given = [_described(column) if free else column for column, free in zip(more, new, strict=True)]
+            columns = [ps, grads, *self.columns[1:], *given]
             self.made[phase] = Driven(phase, self.layout, columns, changing, table.shape[1])
         return self.made[phase](table, self.grads, more)
 
@@ -215,6 +216,11 @@ class Driven:
             if result.number <= number < result.number + length:
                 return where + (number - result.number), _FIXED
         return number, SCRATCH
+
+
+def _described(column: Sequence[Tensor]) -> list[Tensor]:
+    """Tensors that say how those of a column lie, and hold no memory."""
+    return [torch.empty_strided(t.shape, t.stride(), dtype=t.dtype, device="meta") for t in column]
 
 
 def _row_bytes(tensor: Tensor) -> int:

@@ -13,7 +13,9 @@ from equipoise._errors import ArgumentError
 from equipoise.core.stage import Stage
 
 VIEWS = "'rows', 'batch' or 'split:k'"
-_PIECES, _PIECED = 6, 1 << 18  # a stack of that many elements or more is solved in so many pieces
+# Elements: stacks below the first are solved at once, others in pieces between it and the second. A few matrices at a
+# time are quicker than one where they are small, and stay in cache where they are large.
+_PIECED, _MOST = 1 << 16, 5 << 18
 Solve = Callable[..., tuple[dict[str, Tensor], dict[str, Tensor]]]
 
 
@@ -110,11 +112,12 @@ def solve_stack(
 ) -> dict[str, Tensor]:
     """Solve one stack of matrices and write the stage's free state in place.
 
-    A few matrices at a time, and results are kept where the input lay, so that what solve needs stays small.
+    A few matrices at a time, and results are kept where the input lay, so that what solve needs stays small. It may
+    write to what it is handed, x and state, and return that.
 
     Args:
         stage: a matrix stage.
-        x: name -> [matrices, rows, columns]; may be overwritten.
+        x: name -> [matrices, rows, columns]; is overwritten.
         state: name -> each tensor's free state [its matrices, ...], in the order of the stack.
         coefs: name -> [matrices].
 
@@ -123,7 +126,7 @@ def solve_stack(
     """
     assert stage.solve is not None
     count = len(next(iter(x.values())))
-    size = count if next(iter(x.values())).numel() < _PIECED else max(count // _PIECES, 1)
+    size = _piece(next(iter(x.values())), state)
     outs: dict[str, Tensor] = {}
     for start in range(0, max(count, 1), max(size, 1)):
         part = slice(start, min(start + size, count))
@@ -139,8 +142,26 @@ def solve_stack(
             free = list(x.values())
             outs = {name: _room(value, count, free) for name, value in results.items()}
         for name, value in results.items():
-            outs[name][part].copy_(value)
+            _keep(outs[name][part], value)
+        del results, value  # before the next piece
     return outs
+
+
+def _piece(stack: Tensor, state: Mapping[str, Sequence[Tensor]]) -> int:
+    """How many matrices are solved at a time; few that have much state, of which solve makes more than one copy."""
+    count, one = len(stack), max(stack[:1].numel(), 1)
+    if stack.numel() < _PIECED:
+        return count
+    kept = sum(part.numel() for parts in state.values() for part in parts)
+    if 2 * kept >= stack.numel():
+        return max(_PIECED // one, 1)
+    return max(min(-(-count // 2), max(2, 4 * _PIECED // one), _MOST // one), 1)
+
+
+def _keep(place: Tensor, value: Tensor) -> None:
+    """Copy, but what is there already."""
+    if value.data_ptr() != place.data_ptr() or value.stride() != place.stride() or value.dtype != place.dtype:
+        place.copy_(value)
 
 
 def _solve_piece(
@@ -151,8 +172,8 @@ def _solve_piece(
     columns = {name: value.view(-1, 1, 1) for name, value in coefs.items()}
     results, new = solve(SimpleNamespace(**x), SimpleNamespace(**state), SimpleNamespace(**columns))
     for name, value in new.items():
-        for old, part in zip(held[name], value.split([len(old) for old in held[name]]), strict=True):
-            old.copy_(part)
+        for old, part in zip(held[name], value.split([old.shape[0] for old in held[name]]), strict=True):
+            _keep(old, part)
     return results
 
 
@@ -160,10 +181,11 @@ def _held(parts: Sequence[Tensor], piece: slice) -> list[Tensor]:
     """Views of the state of a piece of the stack, from each tensor that has a share in it."""
     found, first = [], 0
     for own in parts:
-        start, stop = max(piece.start - first, 0), min(piece.stop - first, len(own))
+        length = own.shape[0]
+        start, stop = max(piece.start - first, 0), min(piece.stop - first, length)
         if start < stop:
-            found.append(own[start:stop])
-        first += len(own)
+            found.append(own if stop - start == length else own[start:stop])
+        first += length
     return found or [parts[0][:0]]
 
 

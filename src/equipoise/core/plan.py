@@ -27,7 +27,7 @@ from equipoise.core.run_blocked import Slices
 from equipoise.core.run_fused import Handed, Lists
 from equipoise.core.run_reference import Job, run_reference
 from equipoise.core.spread import Links, local
-from equipoise.core.stacks import Scratch, Stacks
+from equipoise.core.stacks import Scratch, Stacks, parted
 from equipoise.core.trace import Layout, extent_row
 
 Kind = tuple[str, Layout, "tuple[int, int] | None"]
@@ -86,7 +86,19 @@ class StepPlan:
                 kinds.setdefault((runner, layout, matrix_shape(entries[i])), []).append(i)
             elif self.parameters[i].numel() > 0 or asked_elsewhere(entries[i]):
                 self.reference.append(i)
-        self.batches = [self._batch(members, kind, choice) for kind, members in kinds.items()]
+        self.batches = [self._batch(members, kind, choice) for kind, members in self._parts(kinds)]
+
+    def _parts(self, kinds: Mapping[Kind, list[int]]) -> list[tuple[Kind, list[int]]]:
+        """What is stepped together: all tensors of a kind, or some at a time where matrices wait for nothing else."""
+        sizes = {kind: [self.parameters[i].numel() for i in members] for kind, members in kinds.items()}
+        largest = max((sum(own) for (_, _, shape), own in sizes.items() if shape is not None), default=0)
+        found: list[tuple[Kind, list[int]]] = []
+        for kind, members in kinds.items():
+            runner, layout, shape = kind
+            whole = runner != "fused" or shape is None or "matrix" in layout.apart or _waits(layout.chain)
+            runs = [range(len(members))] if whole else parted(sizes[kind], largest)
+            found += [(kind, [members[k] for k in run]) for run in runs]
+        return found
 
     def _batch(self, members: list[int], kind: Kind, choice: RunnerChoice) -> Batch:
         shapes = self._shapes(members, kind[1].rank)
@@ -130,10 +142,9 @@ class StepPlan:
         counts = [view_shape(self.parameters[i].shape, self.views[i])[0] for i in members]
         rows = [(part, key, spec.name) for part, key, spec in chain.state_keys() if spec.shape == "free"]
         free = {(part, name): [self.states[i][key] for i in members] for part, key, name in rows}
-        levels = [stage.reduction for stage in chain.stages]
         # What waits for all parameters after it was handed out cannot share its memory with them.
-        alone = "global" in levels[levels.index("matrix") :]
-        return Stacks(chain, shape, counts, free, layout.p_dtype, Scratch() if alone else self.scratch)
+        scratch = Scratch() if _waits(chain) else self.scratch
+        return Stacks(chain, shape, counts, free, layout.p_dtype, scratch)
 
     def fresh(self) -> bool:
         """Whether parameters and state still live where they lived when the batches were made: kernels are called
@@ -190,6 +201,12 @@ class StepPlan:
             chain, real_view(self.parameters[i].detach()), real_view(grad), state, row, member=i, view=self.views[i],
             free=self._free(i), measured=self.measured, extent=extent, apart=entry.apart,
         )  # fmt: skip
+
+
+def _waits(chain: Chain) -> bool:
+    """Whether something waits for all parameters after matrices were handed out."""
+    levels = [stage.reduction for stage in chain.stages]
+    return "global" in levels[levels.index("matrix") :]
 
 
 def _pick(table: Tensor, members: Sequence[int], row_of: Mapping[int, int]) -> Tensor:

@@ -263,7 +263,7 @@ class Lists:
     def _buffer(self, name: str, asked: Asked) -> tuple[Tensor, list[Tensor]]:
         """Memory for one tensor that is handed out: as one stack, and as views shaped like the parameters."""
         if self.stacks is not None and self.layout.chain.stages[asked.index].reduction == "matrix":
-            stack = self.stacks.buffer(name, asked.dtype, self.layout.device)
+            stack = self.stacks.buffer(f"{name} of {asked.index}", asked.dtype, self.layout.device)
             return stack, self._views(stack)
         numel = sum(p.numel() for p in self.columns[0][: self.count])
         flat = torch.empty(numel, dtype=asked.dtype, device=self.layout.device)

@@ -1,4 +1,8 @@
-"""Stacks: the matrices of one shape of one compiled batch, solved together."""
+"""Stacks: the matrices of one shape of one compiled batch, solved together.
+
+Many tensors of one shape are stepped a few at a time, so that what is handed to solve, and what comes back, stays small
+beside them and in cache.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,22 @@ from torch import Tensor
 from equipoise.core.chain import Chain
 from equipoise.core.matrices import solve_stack
 from equipoise.core.numerics import compute_dtype
+
+# Elements of a part at most and, of the largest shape, at least; and in how many parts that one is stepped at least.
+_MOST, _LEAST, _SHARES = 5 << 19, 1 << 16, 4
+
+
+def parted(sizes: Sequence[int], largest: int) -> list[range]:
+    """Runs of tensors of one shape that are stepped one after the other.
+
+    Args:
+        sizes: elements of each tensor.
+        largest: elements of all tensors of the shape that has most.
+    """
+    most = max(min(_MOST, largest // _SHARES), _LEAST)
+    count = min(-(-sum(sizes) // most), len(sizes)) or 1
+    step = max(-(-len(sizes) // count), 1)
+    return [range(start, min(start + step, len(sizes))) for start in range(0, len(sizes), step)]
 
 
 @dataclass
@@ -48,7 +68,7 @@ class Stacks:
     scratch: Scratch
 
     def buffer(self, name: str, dtype: torch.dtype, device: torch.device) -> Tensor:
-        """Memory for a stack."""
+        """Memory for a stack; `name` tells apart what is needed at the same time."""
         rows, columns = self.shape
         count = sum(self.counts)
         return self.scratch.take(name, count * rows * columns, dtype, device).view(count, rows, columns)
@@ -61,8 +81,8 @@ class Stacks:
         return {name: value.contiguous() for name, value in results.items()}
 
     def _coefs(self, index: int, rows: Tensor, device: torch.device) -> dict[str, Tensor]:
-        repeats = torch.tensor(list(self.counts))
-        names = self.chain.coef_names()
-        columns = {name: rows[:, 1 + k] for k, (i, name) in enumerate(names) if i == index}
-        dtype = compute_dtype(self.dtype)
-        return {name: value.repeat_interleave(repeats).to(device, dtype) for name, value in columns.items()}
+        names = {name: 1 + k for k, (i, name) in enumerate(self.chain.coef_names()) if i == index}
+        columns = rows[:, [*names.values()]].to(compute_dtype(self.dtype))
+        if max(self.counts) != 1:
+            columns = columns.repeat_interleave(torch.tensor(list(self.counts)), 0)
+        return dict(zip(names, columns.to(device).unbind(1), strict=True))

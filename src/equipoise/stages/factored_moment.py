@@ -7,7 +7,7 @@ Differs    The paper adds eps1 to g^2; torch and this bound the estimate from be
 Symbols    g, v, den: the parameter's shape, as matrices [rows, columns]; R: [rows, 1]; C: [1, columns]; t >= 1.
 Rule       w = t^beta2_decay                                                          (1)
            R, C, v = R C / max(mean(R), eps1): equations (1) and (2) of `core.factored` with S = g^2  (2)
-           den = sqrt(max(v, eps1^2))                                                 (3)
+           den = sqrt(max(v, eps1^2)) = max(sqrt(v), eps1)                            (3)
 Order      Before `divide`. For matrices: give vectors `power_moment` through `otherwise`.
 Invariant  w = 1 at t = 1, so no bias correction; on gradients of rank one it is a full second moment.
 Cost       One number per row and column.
@@ -22,7 +22,7 @@ import torch
 from torch import Generator, Tensor
 
 from equipoise._card import method
-from equipoise.core.linalg.factored import follow, product, zero_columns, zero_rows
+from equipoise.core.linalg.factored import follow, root_of_product, zero_columns, zero_rows
 from equipoise.core.stage import Partial, Registers, Slot, Stage, StateSpec, Values, whole
 
 
@@ -46,14 +46,15 @@ def factored_moment() -> Stage:
         return {"fresh": h.t**h.beta2_decay, **floor_coefs(h)}
 
     def partials(r: Registers, s: SimpleNamespace, c: SimpleNamespace) -> dict[str, Partial]:
-        return {"v": whole(r.g)}
+        return {"squares": whole(r.g * r.g)}
 
     def solve(x: SimpleNamespace, s: SimpleNamespace, c: SimpleNamespace) -> tuple[Values, Values]:
-        rows, columns = follow(x.v * x.v, s.row_var, s.col_var, c.fresh)  # (1)
-        return {"v": product(rows, columns, floor(c, x.v))}, {"row_var": rows, "col_var": columns}  # (2)
+        rows, columns = follow(x.squares, s.row_var, s.col_var, c.fresh)  # (1)
+        root_of_v = root_of_product(rows, columns, floor(c, x.squares), out=x.squares)  # (2)
+        return {"root": root_of_v}, {"row_var": rows, "col_var": columns}
 
     def update(r: Registers, s: SimpleNamespace, c: SimpleNamespace, solved: SimpleNamespace) -> tuple[Values, Values]:
-        return {"den": root(solved.v, floor(c, r.g))}, {}  # (3)
+        return {"den": _not_zero(torch.maximum(solved.root, floor(c, r.g)))}, {}  # (3)
 
     state = (StateSpec("row_var", _rows, "free"), StateSpec("col_var", _columns, "free"))
     return Stage(
@@ -74,5 +75,8 @@ def floor(c: SimpleNamespace, like: Tensor) -> Tensor:
 
 def root(v: Tensor, eps1: Tensor) -> Tensor:
     """Equation (3); 1 where it would be 0."""
-    bounded = torch.maximum(v, eps1 * eps1)
-    return torch.where(bounded > 0, bounded, torch.ones_like(bounded)).sqrt()
+    return _not_zero(torch.maximum(v, eps1 * eps1)).sqrt()
+
+
+def _not_zero(value: Tensor) -> Tensor:
+    return torch.where(value > 0, value, torch.ones_like(value))

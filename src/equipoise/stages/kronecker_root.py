@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import torch
 from torch import Tensor
 
 from equipoise._card import method
@@ -49,19 +50,21 @@ def kronecker_root(*, accumulate: str = "sum", exponent: float | None = None) ->
         return {"g": whole(r.g)}
 
     def solve(x: SimpleNamespace, s: SimpleNamespace, c: SimpleNamespace) -> tuple[Values, Values]:
+        turn = due(c.turn)
+        left, right = (s.left.clone(), s.right.clone()) if turn else (s.left, s.right)  # a decomposition may fail
         new = {
-            "left": _add(s.left, x.g, c),  # (1), (1b)
-            "right": _add(s.right, x.g.mT, c),
+            "left": _add(left, x.g, c),  # (1), (1b)
+            "right": _add(right, x.g.mT, c),
             "left_root": s.left_root,
             "right_root": s.right_root,
         }
-        if due(c.turn):
+        if turn:
             q = _exponent(exponent, x.g, s)
             for side in ("left", "right"):
                 root = inverse_power(new[side] / c.weight, q, c.damping)  # (2)
                 new[f"{side}_root"] = where_due(c.turn, root, new[f"{side}_root"])
         u = times(new["left_root"], times(new["right_root"], x.g.mT).mT)  # (3)
-        return {"g": u.clone() if u.data_ptr() == x.g.data_ptr() else u}, new  # x lies in memory that others use too
+        return {"g": u}, new
 
     def update(r: Registers, s: SimpleNamespace, c: SimpleNamespace, solved: SimpleNamespace) -> tuple[Values, Values]:
         return {"u": solved.g}, {}
@@ -85,7 +88,8 @@ def _coefs(average: bool) -> Coefs:
 
 
 def _add(old: Tensor, x: Tensor, c: SimpleNamespace) -> Tensor:
-    return old * c.keep + (x @ x.mT) * c.fresh if has_side(old, x) else old
+    """Equations (1) and (1b) for the rows of x, in place."""
+    return torch.baddbmm(old.mul_(c.keep), x * c.fresh, x.mT, out=old) if has_side(old, x) else old
 
 
 def _exponent(exponent: float | None, x: Tensor, s: SimpleNamespace) -> float:

@@ -25,7 +25,7 @@ import torch
 from torch import Generator, Tensor
 
 from equipoise._card import method
-from equipoise.core.linalg.low_rank import power_step
+from equipoise.core.linalg.low_rank import next_factor, power_step
 from equipoise.core.stage import Partial, Registers, Slot, Stage, StateSpec, Values, whole
 
 
@@ -44,9 +44,11 @@ def low_rank_polar() -> Stage:
 
     def solve(x: SimpleNamespace, s: SimpleNamespace, c: SimpleNamespace) -> tuple[Values, Values]:
         rows, columns = x.b.shape[-2:]
-        p, r, unit, factor = power_step(x.b, s.right_factor, c.eps)  # (2)
+        p, r = power_step(x.b, s.right_factor)  # (2)
+        kept = torch.baddbmm(x.b, p * -c.used, r.mT, out=x.b)  # (3)
+        factor = next_factor(r, s.right_factor, c.eps)
         scale = (rows / columns) ** 0.5 if columns else 1.0
-        return {"kept": x.b - c.used * (p @ r.mT), "u": scale * (p @ unit.mT)}, {"right_factor": factor}  # (3), (4)
+        return {"kept": kept, "u": p.mul_(scale) @ r.mT}, {"right_factor": factor}  # (4)
 
     def update(r: Registers, s: SimpleNamespace, c: SimpleNamespace, solved: SimpleNamespace) -> tuple[Values, Values]:
         return {"m": solved.kept, "u": solved.u}, {"momentum_buffer": solved.kept}

@@ -60,7 +60,10 @@ def orthogonalize(
 
     def solve(x: SimpleNamespace, s: SimpleNamespace, c: SimpleNamespace) -> tuple[Values, Values]:
         factor = shape_factor(scale, *x.u.shape[-2:])
-        u = polar_factor(x.u, eps=eps, scale=factor) if exact else newton_schulz(x.u, triples, eps=eps, scale=factor)
+        if exact:
+            u = polar_factor(x.u, eps=eps, scale=factor)
+        else:
+            u = newton_schulz(x.u, triples, eps=eps, scale=factor, overwrite=True)
         return {"u": scale_matrices(u, scale) if scale == "update_norm" else u}, {}  # (1)
 
     def update(r: Registers, s: SimpleNamespace, c: SimpleNamespace, solved: SimpleNamespace) -> tuple[Values, Values]:

@@ -76,14 +76,15 @@ def _coefs(h: SimpleNamespace) -> dict[str, float]:
 
 def _solve(x: SimpleNamespace, s: SimpleNamespace, c: SimpleNamespace) -> tuple[Values, Values]:
     turned = _rotate(x.g, s.left_basis.mT, s.right_basis)  # (2)
-    m = torch.lerp(s.exp_avg, turned, c.fresh1)  # (3)
-    v = torch.lerp(s.exp_avg_sq, turned * turned, c.fresh2)
-    ratio = torch.where(c.moves > 0, m / (v.sqrt() + c.eps), torch.zeros_like(m))
+    m = s.exp_avg.lerp_(turned, c.fresh1)  # (3)
+    v = s.exp_avg_sq.lerp_(turned.square(), c.fresh2)
+    ratio = torch.div(m, torch.sqrt(v, out=turned).add_(c.eps), out=turned).masked_fill_(c.moves <= 0, 0.0)
     u = _rotate(ratio, s.left_basis, s.right_basis.mT) * c.debias  # (4)
     new = {"exp_avg": m, "exp_avg_sq": v, "left_basis": s.left_basis, "right_basis": s.right_basis}
-    new["left"] = torch.lerp(s.left, _outer(x.g, s.left), c.fresh)  # (5)
-    new["right"] = torch.lerp(s.right, _outer(x.g.mT, s.right), c.fresh)
-    if due(c.first):
+    first = due(c.first)
+    left, right = (s.left.clone(), s.right.clone()) if first else (s.left, s.right)  # a decomposition may fail
+    new |= {"left": _follow(left, x.g, c.fresh), "right": _follow(right, x.g.mT, c.fresh)}  # (5)
+    if first:
         new |= {f"{side}_basis": where_due(c.first, first_basis(new[side]), new[f"{side}_basis"]) for side in SIDES}
     return {"g": u}, _turn(new, c.turn) if due(c.turn) else new
 
@@ -107,8 +108,9 @@ def _rotate(x: Tensor, left: Tensor, right: Tensor) -> Tensor:
     return times(right.mT, times(left, x).mT).mT
 
 
-def _outer(x: Tensor, like: Tensor) -> Tensor:
-    return x @ x.mT if has_side(like, x) else like
+def _follow(old: Tensor, x: Tensor, fresh: Tensor) -> Tensor:
+    """Equation (5) for the rows of x, in place."""
+    return torch.baddbmm(old.mul_(1 - fresh), x * fresh, x.mT, out=old) if has_side(old, x) else old
 
 
 _STATE = (

@@ -86,8 +86,8 @@ def spectral_cap(*, kind: str = "soft", update_bound: float = 1.0, steps: int = 
     def solve(x: SimpleNamespace, s: SimpleNamespace, c: SimpleNamespace) -> tuple[Values, Values]:
         rows, columns = x.p.shape[-2:]
         size = (rows / columns) ** 0.5 if rows * columns > 0 else 1.0
-        capped, state = _capped(kind, x.p / size, s, c, steps)
-        return {"p": capped * size}, state
+        capped, state = _capped(kind, x.p.div_(size), s, c, steps)
+        return {"p": capped.mul_(size)}, state
 
     def update(r: Registers, s: SimpleNamespace, c: SimpleNamespace, solved: SimpleNamespace) -> tuple[Values, Values]:
         return {"p": solved.p}, {}
@@ -107,11 +107,11 @@ def _capped(kind: str, v: Tensor, s: SimpleNamespace, c: SimpleNamespace, steps:
         if kind == "hammer":
             v = hammer(v, c.cap, top, part)  # (5)
         else:
-            v = normalize(v, c.cap, top) if kind == "normalize" else v - c.rate * part  # (6), (7)
+            v = normalize(v, c.cap, top) if kind == "normalize" else v.addcmul_(part, -c.rate)  # (6), (7)
         return v, {"cap_vector": vector}
     if kind == "stiefel":
-        return newton_schulz(v, _STIEFEL) * c.cap, {}  # (4)
+        return newton_schulz(v, _STIEFEL, overwrite=True).mul_(c.cap), {}  # (4)
     if kind == "clip":
         return clip(v, c.cap), {}  # (3)
-    capped = soft_cap(v, c.alpha) if kind == "soft" else hard_cap(v / c.cap) * c.cap  # (1), (2)
+    capped = soft_cap(v, c.alpha) if kind == "soft" else hard_cap(v / c.cap).mul_(c.cap)  # (1), (2)
     return clip_first(v, c.cap, c.first, capped), {}  # (3)

@@ -44,7 +44,7 @@ def spectral_soft(*, of: str = "direction", steps: int = 10, warm: bool = False,
     def solve(x: SimpleNamespace, s: SimpleNamespace, c: SimpleNamespace) -> tuple[Values, Values]:
         rows, columns = x.x.shape[-2:]
         clipped = soft_clip(x.x, c.inverse_square, steps)  # (1)
-        return {"x": clipped * (rows / columns) ** 0.5 if tall and rows > columns > 0 else clipped}, {}  # (3)
+        return {"x": clipped.mul_((rows / columns) ** 0.5) if tall and rows > columns > 0 else clipped}, {}  # (3)
 
     def update(r: Registers, s: SimpleNamespace, c: SimpleNamespace, solved: SimpleNamespace) -> tuple[Values, Values]:
         return {"g": solved.x, "u": solved.x} if inward else {"u": solved.x}, {}

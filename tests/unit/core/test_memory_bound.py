@@ -11,11 +11,13 @@ import equipoise as ep
 # As in a transformer: the largest group is that of the feed-forward layers, four times as long as wide.
 SHAPES = [(256, 1024)] * 12 + [(256, 256)] * 12 + [(256,)] * 12
 LARGEST = 12 * 256 * 1024 * 4
+# Where products of a matrix with itself are as large as the matrix.
+SQUARE, ALL_SQUARE = [(512, 512)] * 8 + [(512,)] * 8, 8 * 512 * 512 * 4
 
 
-def beside_state(make):
+def beside_state(make, shapes=SHAPES):
     """Bytes that live at most during the third step, of all that was allocated since before the optimizer was made."""
-    parameters = [nn.Parameter(torch.randn(shape)) for shape in SHAPES]
+    parameters = [nn.Parameter(torch.randn(shape)) for shape in shapes]
     for p in parameters:
         p.grad = torch.randn_like(p)
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
@@ -49,9 +51,46 @@ def test_the_measure_sees_temporaries():
     assert beside_state(lambda ps: torch.optim.AdamW(ps, foreach=True)) > LARGEST
 
 
+ELEMENTWISE = ("AdamW", "LAMB", "AdamP", "AdamS", "Ranger21")
+MATRIX = (
+    "Muon",
+    "NorMuon",
+    "CautiousMuon",
+    "MuonH",
+    "LipschitzMuon",
+    "SPECTRA",
+    "SteepestDescent",
+    "Dion",
+    "Adafactor",
+)
+WITH_SIDES = ("SOAP", "Shampoo")  # on steps that decompose nothing
+
+
 @pytest.mark.slow
 @pytest.mark.compile
-@pytest.mark.parametrize("kind", ["AdamW", "LAMB", "AdamP", "AdamS", "Ranger21", "Muon"])
+@pytest.mark.parametrize("kind", [*ELEMENTWISE, *MATRIX, *WITH_SIDES])
 def test_a_compiled_step_needs_no_more_than_the_largest_group(kind, require):
     require("compiler")
     assert beside_state(lambda ps: getattr(ep.optim, kind)(ps, lr=1e-3, runner="fused")) <= LARGEST
+
+
+@pytest.mark.slow
+@pytest.mark.compile
+@pytest.mark.parametrize("kind", [*MATRIX, *WITH_SIDES])
+def test_neither_do_square_matrices(kind, require):
+    require("compiler")
+    assert beside_state(lambda ps: getattr(ep.optim, kind)(ps, lr=1e-3, runner="fused"), SQUARE) <= ALL_SQUARE
+
+
+@pytest.mark.slow
+@pytest.mark.compile
+@pytest.mark.parametrize("shapes", [SHAPES, SQUARE])
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [("Muon", {"precision": "parameter"}), ("NorMuon", {"precision": "parameter", "adjust_lr_fn": "update_norm"})]
+    + [("LipschitzMuon", {"cap": cap}) for cap in ("hard", "stiefel", "hammer", "normalize", "decay")],
+)
+def test_nor_do_other_words(kind, words, shapes, require):
+    require("compiler")
+    most = LARGEST if shapes is SHAPES else ALL_SQUARE
+    assert beside_state(lambda ps: getattr(ep.optim, kind)(ps, lr=1e-3, runner="fused", **words), shapes) <= most

@@ -17,10 +17,14 @@ import torch
 from torch import Tensor
 
 
-def power_step(b: Tensor, q: Tensor, eps: Tensor | float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Equations (1) to (3): P, R, the normalised R, and the factor that the next step starts from."""
+def power_step(b: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:
+    """Equations (1) and (2): P and R."""
     p = torch.linalg.qr(b @ q).Q  # (1)
-    r = b.mT @ p  # (2)
+    return p, b.mT @ p  # (2)
+
+
+def next_factor(r: Tensor, q: Tensor, eps: Tensor | float) -> Tensor:
+    """Equation (3): the factor that the next step starts from. Normalises R in place; columns of 0 stay 0 there."""
     length = torch.linalg.vector_norm(r, dim=-2, keepdim=True)
-    unit = torch.where(length > 0, r / (length + eps), torch.zeros_like(r))  # (3)
-    return p, r, unit, torch.where(length > 0, unit, q)
+    r.div_(torch.where(length > 0, length + eps, torch.ones_like(length)))  # (3)
+    return torch.where(length > 0, r, q)

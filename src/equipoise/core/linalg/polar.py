@@ -35,24 +35,27 @@ _MOST_SLOPE = 1.5  # over the root of the dtype's eps
 Block = tuple[Triple, ...]
 
 
-def newton_schulz(x: Tensor, coefficients: Sequence[Triple], *, eps: float = EPS, scale: float = 1.0) -> Tensor:
+def newton_schulz(
+    x: Tensor, coefficients: Sequence[Triple], *, eps: float = EPS, scale: float = 1.0, overwrite: bool = False
+) -> Tensor:
     """Equations (1) to (5), in x's dtype.
 
     Args:
-        x: [matrices, rows, columns]; not changed. In 16 bits use bfloat16: float16 has too few exponents.
+        x: [matrices, rows, columns]. In 16 bits use bfloat16: float16 has too few exponents.
         coefficients: one triple per iteration (see `polar_coefficients`).
         eps: norm below which a matrix counts as that small instead of being scaled up.
         scale: factor on the result.
+        overwrite: whether x may be changed, which spares memory of its size.
 
     Returns:
-        A new tensor shaped like x.
+        A tensor shaped like x, new or, with `overwrite`, x itself.
     """
     if x.numel() == 0:
         return x.clone()
     short, long = sorted(x.shape[1:])
     blocks = blocks_of(tuple(coefficients), long / short, x.dtype)
-    small = [x.new_empty(len(x), short, short) for _ in range(4)]
-    large = [torch.empty_like(x) for _ in blocks[:2]]
+    small = [x.new_empty(len(x), short, short) for _ in range(4 if max(map(len, blocks)) > 1 else 2)]
+    large = [torch.empty_like(x) for _ in blocks[: 1 if overwrite else 2]] + [x] * overwrite
     for i, block in enumerate(blocks):
         gram, out = _gram(x, small[0]), large[i % 2]
         root = _divide_by_norm(gram, eps) if i == 0 else None
@@ -125,7 +128,7 @@ def _one(x: Tensor, triple: Triple, small: list[Tensor], factor: float, out: Ten
 
 def _product(block: Block, small: list[Tensor], factor: float, root: Tensor | None) -> Tensor:
     """(2) and (4): Q of one block, times `factor` and `root`. R in small[0] is used up."""
-    r, p, q, t = small
+    r, p, q, t = (*small, *small)[:4]  # of one iteration only the first two are used
     for j, (a, b, c) in enumerate(block):
         last = j == len(block) - 1
         f = factor if last else 1.0

@@ -17,7 +17,9 @@ def due(flag: Tensor) -> bool:
 
 
 def where_due(flag: Tensor, new: Tensor, old: Tensor) -> Tensor:
-    """`new` [matrices, ...] where the flag is above 0, else `old`."""
+    """`new` [matrices, ...] where the flag is above 0, else `old`; no copy where it is above 0 everywhere."""
+    if new is old or bool((flag > 0).all()):
+        return new
     return torch.where(flag.view(-1, *(1,) * (new.ndim - 1)) > 0, new, old)
 
 

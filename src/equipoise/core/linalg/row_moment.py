@@ -16,14 +16,13 @@ EPS = 1e-10
 
 
 def by_row_moment(x: Tensor, moment: Tensor, beta2: Tensor | float) -> tuple[Tensor, Tensor]:
-    """Equations (1) to (3): the scaled stack and the new v."""
-    squares = x * x
-    row = squares.sum(-1, keepdim=True)
+    """Equations (1) to (3): x itself, scaled in place, and the new v."""
+    row = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square()
     before = row.sum(-2, keepdim=True).sqrt()
     moment = moment * beta2 + row / max(x.shape[-1], 1) * (1 - beta2)  # (1)
     inverse = 1 / (moment.sqrt() + EPS)
     after = (row * inverse * inverse).sum(-2, keepdim=True).sqrt()
-    return x * (inverse * (before / (after + EPS))), moment  # (2), (3)
+    return x.mul_(inverse * (before / (after + EPS))), moment  # (2), (3)
 
 
 def zero_moment(shape: tuple[int, ...]) -> Tensor:

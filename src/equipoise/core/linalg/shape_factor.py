@@ -35,10 +35,11 @@ def shape_factor(rule: str, rows: int, columns: int) -> float:
 
 
 def scale_matrices(x: Tensor, rule: str) -> Tensor:
-    """Equations (1) to (4) applied to a stack [matrices, rows, columns]."""
+    """Equations (1) to (4) applied in place to a stack [matrices, rows, columns]."""
     rows, columns = x.shape[-2:]
     if rule != "update_norm":
-        return x * shape_factor(rule, rows, columns)
+        factor = shape_factor(rule, rows, columns)
+        return x if factor == 1.0 else x.mul_(factor)
     wide = torch.promote_types(x.dtype, torch.float32)
     norm = torch.linalg.vector_norm(x, dim=(-2, -1), keepdim=True, dtype=wide)
-    return (x * (RMS * math.sqrt(rows * columns) / norm.clamp_min(torch.finfo(wide).tiny))).to(x.dtype)
+    return x.mul_(RMS * math.sqrt(rows * columns) / norm.clamp_min(torch.finfo(wide).tiny))

@@ -130,10 +130,10 @@ def largest(x: Tensor, start: Tensor, steps: int) -> tuple[Tensor, Tensor, Tenso
 
 
 def hammer(x: Tensor, cap: Tensor | float, top: Tensor, part: Tensor) -> Tensor:
-    """Equation (6); a matrix of zeros stays one. `top`, `part`: from `largest`."""
-    return x + part * torch.where(top > 0, cap / top.clamp_min(torch.finfo(x.dtype).tiny) - 1, 0.0)
+    """Equation (6), in place; a matrix of zeros stays one. `top`, `part`: from `largest`."""
+    return x.addcmul_(part, torch.where(top > 0, cap / top.clamp_min(torch.finfo(x.dtype).tiny) - 1, 0.0))
 
 
 def normalize(x: Tensor, cap: Tensor | float, top: Tensor) -> Tensor:
-    """Equation (7). `top`: from `largest`."""
-    return x / (top / cap).clamp_min(1.0)
+    """Equation (7), in place. `top`: from `largest`."""
+    return x.div_((top / cap).clamp_min(1.0))

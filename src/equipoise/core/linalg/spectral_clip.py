@@ -33,10 +33,9 @@ def soft_clip(x: Tensor, inverse_square: Tensor, steps: int) -> Tensor:
     if x.shape[-2] > x.shape[-1]:
         return soft_clip(x.mT, inverse_square, steps).mT
     gram = x @ x.mT
-    one = torch.eye(x.shape[-2], dtype=x.dtype, device=x.device)
     bound = 1 + _largest_eigenvalue_bound(gram) * inverse_square  # (1)
-    root = _inverse_square_root((one + gram * inverse_square) / bound, bound.rsqrt(), steps)
-    return (root @ x) * bound.rsqrt()  # (5)
+    a = _plus_diagonal(gram.mul_(inverse_square / bound), 1 / bound)
+    return _inverse_square_root(a, bound.rsqrt(), steps).mul_(bound.rsqrt()) @ x  # (5)
 
 
 def _largest_eigenvalue_bound(gram: Tensor) -> Tensor:
@@ -47,14 +46,22 @@ def _largest_eigenvalue_bound(gram: Tensor) -> Tensor:
 
 
 def _inverse_square_root(a: Tensor, low: Tensor, steps: int) -> Tensor:
-    """a^(-1/2) for symmetric a with eigenvalues in [low^2, 1]."""
-    three = 3 * torch.eye(a.shape[-1], dtype=a.dtype, device=a.device)
-    y, z = a, None  # (2), None for I
+    """a^(-1/2) for symmetric a with eigenvalues in [low^2, 1]; a is used up."""
+    y, z, t, free = a, None, torch.empty_like(a), torch.empty_like(a)  # (2), None for I
     for left in reversed(range(steps)):
         square = 3 / (1 + low + low * low)
         half = square.sqrt() / 2
-        t = half * (three - square * (y if z is None else z @ y))  # (3)
-        z, low = t if z is None else t @ z, half * low * (3 - square * low * low)  # (4)
-        y = y @ t if left else y  # nobody reads the last one
+        t = t.copy_(y) if z is None else torch.bmm(z, y, out=t)
+        t = _plus_diagonal(t.mul_(-half * square), 3 * half)  # (3)
+        z, free = (t.clone(), free) if z is None else (torch.bmm(t, z, out=free), z)  # (4)
+        low = half * low * (3 - square * low * low)
+        if left:  # nobody reads the last one
+            y, free = torch.bmm(y, t, out=free), y
     assert z is not None
     return z
+
+
+def _plus_diagonal(a: Tensor, number: Tensor) -> Tensor:
+    """a + number I, in place. `number`: [matrices, 1, 1]."""
+    a.diagonal(dim1=-2, dim2=-1).add_(number[..., 0])
+    return a

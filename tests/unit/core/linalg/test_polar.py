@@ -168,3 +168,12 @@ def test_in_bfloat16_one_block_of_all_iterations_would_fail(monkeypatch):
 def test_what_is_no_set_is_refused(given_set, steps, words):
     with pytest.raises(ArgumentError, match=words):
         coefficients_of(given_set, steps)
+
+
+@pytest.mark.parametrize("iterations", [1, 2, 3])
+def test_memory_that_is_given_away_changes_nothing_but_itself(iterations):
+    x = torch.randn(2, 6, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    triples = coefficients_of("cubic", iterations)
+    wanted, before = newton_schulz(x, triples), x.clone()
+    assert torch.equal(newton_schulz(x.clone(), triples, overwrite=True), wanted)
+    assert torch.equal(x, before)
