@@ -126,7 +126,7 @@ def solve_stack(
     """
     assert stage.solve is not None
     count = len(next(iter(x.values())))
-    size = _piece(next(iter(x.values())), state)
+    size = count if stage.in_place else _piece(next(iter(x.values())), state)
     outs: dict[str, Tensor] = {}
     for start in range(0, max(count, 1), max(size, 1)):
         part = slice(start, min(start + size, count))

@@ -82,7 +82,8 @@ class Stacks:
 
     def _coefs(self, index: int, rows: Tensor, device: torch.device) -> dict[str, Tensor]:
         names = {name: 1 + k for k, (i, name) in enumerate(self.chain.coef_names()) if i == index}
-        columns = rows[:, [*names.values()]].to(compute_dtype(self.dtype))
+        first = min(names.values(), default=0)  # they stand side by side
+        columns = rows[:, first : first + len(names)].to(compute_dtype(self.dtype))
         if max(self.counts) != 1:
             columns = columns.repeat_interleave(torch.tensor(list(self.counts)), 0)
         return dict(zip(names, columns.to(device).unbind(1), strict=True))

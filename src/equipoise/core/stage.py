@@ -212,7 +212,8 @@ class Stage:
         partials, reduction: see the module text.
         solve, solve_dtype: of a matrix stage: `(x, s, c) -> (results, state)` over stacks [matrices, rows, columns];
             s holds the stacked free state and c coefficients as [matrices, 1, 1]; x comes in `solve_dtype`, by default
-            the compute dtype; results have the shape of x.
+            the compute dtype; results have the shape of x. It may write to x and s, and return that.
+        in_place: whether solve does so, and needs next to nothing else: then all of a stack comes at once.
         indexed: whether it reads `r.index`.
         rounds: `(value, dtype, index, c, place) -> value`: how the state of all stages is rounded to a shorter dtype.
         degree: homogeneity of u under g -> K g, K > 0 (0 or 1; None when there is none).
@@ -232,6 +233,7 @@ class Stage:
     reduction: str = "none"
     solve: Callable[..., tuple[Values, Values]] | None = None
     solve_dtype: dtype | None = None
+    in_place: bool = False
     indexed: bool = False
     rounds: Callable[..., Tensor] | None = None
     degree: int | None = 1

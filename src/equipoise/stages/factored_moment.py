@@ -59,7 +59,7 @@ def factored_moment() -> Stage:
     state = (StateSpec("row_var", _rows, "free"), StateSpec("col_var", _columns, "free"))
     return Stage(
         "factored_moment", Slot.PRECONDITION, update, reads=("g",), writes=("den",), partials=partials,
-        reduction="matrix", solve=solve, state=state, hyper=("beta2_decay", "eps1"), coefs=coefs,
+        reduction="matrix", solve=solve, in_place=True, state=state, hyper=("beta2_decay", "eps1"), coefs=coefs,
     )  # fmt: skip
 
 

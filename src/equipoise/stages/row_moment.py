@@ -49,5 +49,5 @@ def row_moment(*, scale: str = "none") -> Stage:
     return Stage(
         "row_moment", Slot.DIRECTION, update, reads=("u",), writes=("u",),
         state=(StateSpec("second_momentum_buffer", init=_start, shape="free"),), hyper=("beta2",), coefs=coefs,
-        partials=partials, reduction="matrix", solve=solve, options=(("scale", scale),),
+        partials=partials, reduction="matrix", solve=solve, in_place=True, options=(("scale", scale),),
     )  # fmt: skip

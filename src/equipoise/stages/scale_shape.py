@@ -34,6 +34,6 @@ def scale_shape(*, rule: str = "match_rms_adamw") -> Stage:
 
     return Stage(
         "scale_shape", Slot.SCALE, update, reads=("u",), writes=("u",), partials=partials, reduction="matrix",
-        solve=solve, degree=0 if rule == "update_norm" else 1, options=(("rule", rule),),
+        solve=solve, in_place=True, degree=0 if rule == "update_norm" else 1, options=(("rule", rule),),
         effects=("scales", "forgets_scale") if rule == "update_norm" else () if rule == "none" else ("scales",),
     )  # fmt: skip

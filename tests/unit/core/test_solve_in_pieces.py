@@ -85,3 +85,20 @@ def test_optimizers_step_alike_in_pieces(name, monkeypatch):
         train(Optimizer(groups, chain_of(name), runner="reference"), parameters, 4)
         outcomes.append(torch.cat([p.detach().flatten() for p in parameters]))
     assert torch.allclose(*outcomes, rtol=0, atol=1e-12)
+
+
+def test_what_is_solved_in_place_comes_at_once(monkeypatch):
+    def double(x: SimpleNamespace, s: SimpleNamespace, c: SimpleNamespace):
+        SEEN.append(len(x.a))
+        return {"a": x.a.mul_(2.0)}, {}
+
+    monkeypatch.setattr(matrices, "_PIECED", 1)
+    x = torch.ones(7, 3, 3)
+    for in_place, most in ((True, 7), (False, 2)):
+        stage = Stage("test", Slot.DIRECTION, lambda r, s, c: ({}, {}), solve=double, in_place=in_place)
+        SEEN.clear()
+        given = x.clone()
+        results = matrices.solve_stack(stage, {"a": given}, {}, {})
+        assert max(SEEN) == most
+        assert torch.equal(results["a"], 2 * x)
+        assert results["a"].data_ptr() == given.data_ptr()
