@@ -251,9 +251,9 @@ class Optimizer(torch.optim.Optimizer):
 
     def state_dict(self) -> dict[str, Any]:
         """Torch's format. State of whole matrices that other processes hold is fetched: all must call this together.
-
-        Of very large models save with `equipoise.dist.save`, which leaves every part where it is.
-        """
+        Of very large models save with `equipoise.dist.save`, which leaves every part where it is."""
+        if self._stepper is not None:
+            self._stepper.check_whole(self.state)
         saved = super().state_dict()
         return saved if self.links is None else loading.with_free_state(saved, self._entries(), self.links)
 

@@ -15,10 +15,10 @@ from equipoise.core.entry import (
     RunnerChoice,
     State,
     asked_elsewhere,
+    engine_of,
     layout_of,
     matrix_shape,
     rank_to_measure,
-    runner_of,
 )
 from equipoise.core.lockstep import run_together
 from equipoise.core.matrices import view_shape
@@ -78,7 +78,7 @@ class StepPlan:
         kinds: dict[Kind, list[int]] = {}
         self.reference: list[int] = []
         for i in active:
-            runner = runner_of(entries[i], choice)
+            runner = engine_of(entries[i], choice)
             if runner != "reference":
                 layout = layout_of(entries[i], self.states[i], runner)
                 if measured:
@@ -123,8 +123,9 @@ class StepPlan:
         if runner == "fused":
             stacks = self._stacks(layout, shape, members) if shape is not None else None
             extents = [extent_row(p.count, p.rest, p.first or 0) for p in pieces if p is not None and layout.spread]
+            built = choice if choice.name == "fused" else replace(choice, length=1, backend="eager")
             return Lists(
-                layout, ps, columns, length=choice.length, backend=choice.backend, stacks=stacks,
+                layout, ps, columns, length=built.length, backend=built.backend, stacks=stacks,
                 members=members, extents=extents, handed=self._handed(members) if "matrix" in layout.apart else None,
             )  # fmt: skip
         firsts = [(p.first or 0) if p is not None else 0 for p in pieces]
@@ -154,6 +155,11 @@ class StepPlan:
             for entry in self.entries.values()
         ]
         return self.pointers == where and self.kept_at == [*map(Tensor.data_ptr, self.kept)]
+
+    @property
+    def ahead(self) -> bool:
+        """Whether a step failed after it had written state and before it wrote parameters."""
+        return any(isinstance(batch.engine, Lists) and batch.engine.ahead for batch in self.batches)
 
     def run(self, grads: Mapping[int, Tensor], tables: Mapping[Chain, Tensor], row_of: Mapping[int, int]) -> None:
         """Step everything.

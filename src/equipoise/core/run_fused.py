@@ -19,11 +19,14 @@ from torch import Tensor
 from torch.fx import GraphModule
 
 from equipoise.core.driven import Phases, compiled_for_driver, drivable
+from equipoise.core.early import early_state, reread_state
+from equipoise.core.hoist import hoist
+from equipoise.core.joined import join_writes
 from equipoise.core.lockstep import Answer, Engine, Share, Wait
 from equipoise.core.numerics import compute_dtype
 from equipoise.core.settle import settle
 from equipoise.core.stacks import Stacks
-from equipoise.core.trace import EXTENT, SCALAR_IN_LISTS, Asked, Known, Layout, asked_at, trace_list
+from equipoise.core.trace import EXTENT, SCALAR_IN_LISTS, Asked, Known, Layout, answered, asked_at, trace_list
 
 LENGTH = 8
 LEAST_EXTENT = 2
@@ -33,10 +36,15 @@ Compiled = Callable[..., Sequence[Tensor]]
 
 
 class Kernel:
-    """One compiled step for lists of `length` tensors. `calls` counts launches, for tests and benchmarks."""
+    """One compiled phase for lists of `length` tensors. `calls` counts launches; `early`: it writes state, although the
+    step is not complete."""
 
     def __init__(self, layout: Layout, length: int, backend: str, known: tuple[Known, ...] = ()) -> None:
-        graph, self.asked = trace_list(layout, length, known)
+        early = early_state(layout)
+        self.early = bool(early) and not known
+        graph, self.asked = trace_list(layout, length, known, early if self.early else ())
+        if early and known:
+            reread_state(graph, early, length)
         examples = [node.meta["val"] for node in graph.graph.nodes if node.op == "placeholder"]
         self.layout, self.length, self.backend, self.calls = layout, length, backend, 0
         self.phase, make = None, BACKENDS[backend]
@@ -69,7 +77,8 @@ def _inductor(graph: GraphModule, examples: list[Tensor], serial: bool) -> Compi
     import torch._inductor.config as settings
     from torch._inductor import standalone_compile
 
-    settle(graph)
+    for prepare in (hoist, join_writes, settle):
+        prepare(graph)
     with settings.patch({**_OPTIONS, "cpp.threads": 1} if serial else _OPTIONS):
         return standalone_compile(graph, [*examples], dynamic_shapes="from_graph")
 
@@ -81,7 +90,7 @@ def _aot_eager(graph: GraphModule, examples: list[Tensor], serial: bool) -> Comp
 
 
 Backend = Callable[[GraphModule, list[Tensor], bool], Compiled]  # the last: whether kernels are to run on one thread
-BACKENDS: dict[str, Backend] = {"inductor": _inductor, "aot_eager": _aot_eager}
+BACKENDS: dict[str, Backend] = {"inductor": _inductor, "aot_eager": _aot_eager, "eager": lambda *given: given[0]}
 _KERNELS: dict[tuple[object, ...], Kernel] = {}
 
 
@@ -171,6 +180,7 @@ class Lists:
         self.kernels: dict[tuple[Known, ...], Kernel] = {}
         self.phases = Phases(layout, columns)
         self.sums: list[list[float]] = []
+        self.ahead = False  # whether state is ahead of parameters, as it stays when a step fails half way
 
     def _pad(self, tensors: Sequence[Tensor], dtype: torch.dtype, shape: str = "param") -> list[Tensor]:
         rank, least = self.layout.rank, LEAST_EXTENT
@@ -190,19 +200,20 @@ class Lists:
             asked = kernel.asked
             buffers = [self._buffer(name, asked) for name in asked.tensors]
             outs = [self._pad(views, asked.dtype) for _, views in buffers]
+            if kernel.early:
+                self._go_ahead(asked)
             scalars, handed = self._launch(kernel, [*gs, *self.fill], [*given, *outs], table)
             if len(known) == self.layout.barriers:
                 self.sums = scalars[: self.count].double().tolist() if self.layout.measured else []
+                self.ahead = False
                 return
             stage = self.layout.chain.stages[asked.index]
             if stage.reduction == "matrix" and "matrix" in self.layout.apart:
                 results = yield self._handed(asked, [views for _, views in buffers])
                 assert results is not None
                 given += [self._pad(list(values), values[0].dtype) for values in results.values()]
-                known = (
-                    *known,
-                    Known("matrix", tuple(results), tuple(v[0].dtype for v in results.values()), asked.rows),
-                )
+                dtypes = tuple(values[0].dtype for values in results.values())
+                known = (*known, Known("matrix", tuple(results), dtypes, asked.rows))
             elif stage.reduction == "matrix":
                 assert self.stacks is not None
                 x = dict(zip(asked.tensors, [stack for stack, _ in buffers], strict=True))
@@ -216,8 +227,13 @@ class Lists:
                 answer = yield Wait(self.layout.chain, asked.index, self.members, shares, spread)
                 assert answer is not None
                 table = torch.cat([table, self._columns(answer, table)], 1)
-                known = (*known, Known(stage.reduction, tuple(answer), rows=asked.rows))
+                known = (*known, answered(self.layout, asked))
             given += [handed] if asked.rows else []
+
+    def _go_ahead(self, asked: Asked) -> None:
+        """Before a phase that writes state early: what can fail here should, before anything is written."""
+        self._kernel((answered(self.layout, asked),))
+        self.ahead = True
 
     def _columns(self, answer: Answer, table: Tensor) -> Tensor:
         """Answers as columns of the table: one number for all tensors, or one for each."""

@@ -23,11 +23,15 @@ BARRIERS = ("global", "matrix")  # levels that one tensor cannot answer by itsel
 
 @dataclass(frozen=True)
 class Request:
-    """What a stage asks of the engine: its partials reduced, or, at level "matrix", solved."""
+    """What a stage asks of the engine: its partials reduced, or, at level "matrix", solved.
+
+    `state` is that of kernels so far: new values of the stages before this one, old ones of the others.
+    """
 
     index: int
     stage: Stage
     partials: dict[str, Partial]
+    state: Sequence[Tensor] = ()
 
 
 Step = Generator[Request, Reduced, "tuple[Tensor, list[Tensor]]"]
@@ -68,7 +72,7 @@ def steps(
         s = SimpleNamespace(**{name: new[key] for name, key in own.items()})
         extra = ()
         if stage.partials is not None:
-            extra = ((yield Request(index, stage, stage.partials(r, s, c))),)
+            extra = ((yield Request(index, stage, stage.partials(r, s, c), [new[key] for _, key, _ in keys])),)
         registers, written = stage.update(r, s, c, *extra)
         _check_written(stage, own, written)
         r.write(registers)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from equipoise._errors import ArgumentError
+from equipoise._errors import ArgumentError, StateError
 from equipoise.core.chain import Chain
 from equipoise.core.entry import Entry, RunnerChoice
 from equipoise.core.hyper import Group, numbers
@@ -56,6 +56,7 @@ class Stepper:
         self.identities: tuple[list[int], list[int]] = ([], [])
         self.row_of: dict[int, int] = {}
         self.leaders: dict[Chain, list[int]] = {}
+        self.failed = ""
 
     def intact(self, state: MutableMapping[Tensor, Any]) -> bool:
         """Whether the state last written is still the optimizer's: users reset it by clearing or replacing."""
@@ -69,7 +70,11 @@ class Stepper:
 
         Returns:
             By parameter name the sums of `measure`, when they are asked for.
+
+        Raises:
+            StateError: an earlier step failed half way.
         """
+        self.check_whole(self.state)
         given = {i: grad for i, p in enumerate(self.parameters) if (grad := p.grad) is not None}
         if not given:
             return {}
@@ -80,7 +85,13 @@ class Stepper:
         plan = self._plan(active, measured)
         self._count(active)
         tables = {chain: self._table(chain, leaders) for chain, leaders in self.leaders.items()}
-        plan.run(grads, tables, self.row_of)
+        try:
+            plan.run(grads, tables, self.row_of)
+        except BaseException as error:
+            self._count(active, -1)
+            if plan.ahead:
+                self.failed = f"{type(error).__name__} in step {max(self.counts[i] for i in active) + 1}"
+            raise
         return {self.entries[i].name: plan.sums[i] for i in sorted(plan.sums)}
 
     def _grads(self, given: Mapping[int, Tensor]) -> dict[int, Tensor]:
@@ -146,13 +157,19 @@ class Stepper:
                 leaders.append(i)
             self.row_of[i] = rows[key]
 
-    def _count(self, active: tuple[int, ...]) -> None:
+    def check_whole(self, state: MutableMapping[Tensor, Any]) -> None:
+        """Raise StateError after a step that failed between its two halves: averages moved, the parameters did not."""
+        if self.failed and self.intact(state):
+            cure = "Load the last checkpoint, or clear optimizer.state to begin its averages anew."
+            raise StateError("optimizer state", f"half a step ({self.failed})", "that of whole steps", cure)
+
+    def _count(self, active: tuple[int, ...], by: int = 1) -> None:
         if len(active) == len(self.entries):
-            self.buffer.add_(1)
+            self.buffer.add_(by)
         else:
-            self.buffer[list(active)] += 1
+            self.buffer[list(active)] += by
         for i in active:
-            self.counts[i] += 1
+            self.counts[i] += by
 
     def _table(self, chain: Chain, leaders: Sequence[int]) -> Tensor:
         """Learning rate and coefficients of each leader at its step, float64 [leaders, width]."""

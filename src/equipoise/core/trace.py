@@ -1,8 +1,8 @@
 """Trace the step into a graph with symbolic lengths, for the runners that replay or compile it.
 
 A step with barriers becomes several graphs, its phases. Every phase starts from p, g and state; all but the last only
-compute what the next barrier asks for, so nothing is written before everything is known. Sums over rows are taken once
-and handed on.
+compute what the next barrier asks for, and write nothing but what `early` says. Sums over rows are taken once and
+handed on.
 """
 
 from __future__ import annotations
@@ -28,6 +28,9 @@ from equipoise.core.step import BARRIERS, Reduced, Request, coefs_of, run_until,
 _HINTS = {1: ((1 << 20) + 7,), 2: (1033, 1543)}
 _SMALL_HINTS = {1: (517,), 2: (29, 37)}
 _STRIDE = 16
+# Rows are traced as apart in memory, by even numbers that no two tensors share: were they not, the compiler would make
+# one long loop of rows and columns, which it cannot join with a loop that sums rows.
+_APART = 1024
 EXTENT, _HALF = 4, 1 << 24
 # Not 0-D: AOTAutograd takes a float64 number on the CPU for a Python float, and would specialise on its value.
 SCALAR_IN_LISTS = (1,)
@@ -110,6 +113,11 @@ class Asked:
     again: bool = False
 
 
+def answered(layout: Layout, asked: Asked) -> Known:
+    """The answer to what a phase asks for, where that is numbers."""
+    return Known(layout.chain.stages[asked.index].reduction, tuple(name for name, _ in asked.scalars), rows=asked.rows)
+
+
 def _lerp(start: Tensor, end: Tensor, weight: Tensor | float) -> Tensor:
     """A moving average in two operations; torch's own form costs a comparison and a blend more per element."""
     return start + weight * (end - start)
@@ -118,12 +126,15 @@ def _lerp(start: Tensor, end: Tensor, weight: Tensor | float) -> Tensor:
 _CHEAPER = {torch.ops.aten.lerp.Tensor: _lerp, torch.ops.aten.lerp.Scalar: _lerp}
 
 
-def trace_list(layout: Layout, length: int, known: Sequence[Known] = ()) -> tuple[GraphModule, Asked]:
+def trace_list(
+    layout: Layout, length: int, known: Sequence[Known] = (), early: Sequence[int] = ()
+) -> tuple[GraphModule, Asked]:
     """One phase over `length` tensors: `(p..., g..., state..., given..., out..., table) -> (scalars, rows...)`.
 
     `state...` is grouped by name, scalars as [1]; `given...` are tensors of earlier answers and `out...` buffers for
     what is asked, both grouped by name and shaped like p, but for what earlier phases found of rows; `table` is
-    [length, width + known scalars] in the compute dtype. The last phase writes p and state in place.
+    [length, width + known scalars] in the compute dtype. The last phase writes p and state in place, another one the
+    state at the places `early`.
 
     Returns:
         The graph, and what it hands out: `scalars` is [length, len(asked.scalars)], or [length, 5] from the last phase
@@ -142,7 +153,8 @@ def trace_list(layout: Layout, length: int, known: Sequence[Known] = ()) -> tupl
             p, g, *rest = [column[i] for column in columns]
             state, rest = rest[: len(shapes)], rest[len(shapes) :]
             state = [s.view(()) if shape == "scalar" else s for s, shape in zip(state, shapes, strict=True)]
-            found.append(_phase(layout, asked, known, p, g, state, rest[:given], rest[given:], row))
+            outs = rest[given:]
+            found.append(_phase(layout, asked, known, early, p, g, state, rest[:given], outs, row))
         scalars = (torch.stack([torch.stack(own) for own, _ in found]),) if found[0][0] else ()
         return (*scalars, *[torch.cat(rows, 1) for _, rows in found if rows])
 
@@ -209,6 +221,7 @@ def _phase(
     layout: Layout,
     asked: Asked,
     known: Sequence[Known],
+    early: Sequence[int],
     p: Tensor,
     g: Tensor,
     state: Sequence[Tensor],
@@ -234,6 +247,9 @@ def _phase(
         return found, []
     for buffer, name in zip(out, asked.tensors, strict=True):
         buffer.copy_(outcome.partials[name].value)
+    for k in early:
+        if outcome.state[k] is not state[k]:
+            state[k].copy_(outcome.state[k])
     scalars = [_scalar(outcome.partials[name], row) for name, _ in asked.scalars]
     return scalars, [rows.found[key] for key in asked.rows]
 
@@ -275,4 +291,8 @@ def _examples(
     wanted = [(shape, layout.p_dtype), (shape, layout.g_dtype)]
     wanted += [(shapes[spec.shape], dtype) for spec, dtype in zip(layout.specs, layout.state_dtypes, strict=True)]
     wanted += [((shape[0], columns) if columns else shape, dtype) for columns, dtype in more]
-    return [torch.empty(own, dtype=dtype, device=layout.device) for own, dtype in wanted]
+    lie = [
+        own if small or own != shape else (*own[:-1], own[-1] + _APART * (k + 1)) for k, (own, _) in enumerate(wanted)
+    ]
+    made = [torch.empty(own, dtype=dtype, device=layout.device) for own, (_, dtype) in zip(lie, wanted, strict=True)]
+    return [t[..., : own[-1]] if own else t for t, (own, _) in zip(made, wanted, strict=True)]

@@ -26,7 +26,7 @@ MEASURED = ("stable", "dual", "dual_inflection")  # laws that read tensors: a st
 
 @dataclass(frozen=True)
 class Cell:
-    """Coordinates of one decay. `delta`, `beta` and `pattern` belong to huber, ema and outside."""
+    """Coordinates of one decay. `delta`, `beta`, `pattern` and `by_row` belong to huber, ema, outside and stable."""
 
     place: str
     target: str
@@ -36,12 +36,14 @@ class Cell:
     delta: float | None = None
     beta: float | None = None
     pattern: str | None = None
+    by_row: bool = False
 
     @property
     def options(self) -> tuple[tuple[str, object], ...]:
         """What is printed, and what makes two decays differ."""
         names = ("place", "target", "metric", "law", "mask")
         extra = [(name, getattr(self, name)) for name in ("delta", "beta", "pattern")]
+        extra += [("by_row", True)] if self.by_row else []
         return (*((name, getattr(self, name)) for name in names), *((n, v) for n, v in extra if v is not None))
 
     @property
@@ -93,6 +95,7 @@ def check(cell: Cell) -> Cell:
         refuse(cell)
     _argument("delta", cell.delta, cell.metric == "huber", "metric='huber'", "a number")
     _argument("beta", cell.beta, cell.target == "ema", "target='ema'", "a number in [0, 1]")
+    _argument("by_row", cell.by_row or None, cell.by_row and cell.law == "stable", "law='stable'", "True or False")
     _argument("pattern", cell.pattern, cell.mask == "outside", "mask='outside'", "a pattern such as '2:4'")
     if cell.delta is not None:
         check_at_least("delta", cell.delta, 0.0)

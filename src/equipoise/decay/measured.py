@@ -10,6 +10,8 @@ Differs    Both coefficients are at most 1, so that decay turns no weight around
 Symbols    den: the denominator sqrt(v-hat) + eps; the mean runs over all parameters of all groups that share the chain;
            p: n entries; R, kappa, lambda_l: 0-D; s = warm_steps, mu = weight_decay, R_j = R at step j s.
 Rule       stable: lam = 1 / sqrt(mean (den - eps)^2)                                       (1)
+                   by row: r_i <- beta2 r_i + (1 - beta2) |g_i|^2; the mean of (1) is that of
+                   r_i / (1 - beta2^t), the same number where den is Adam's, of g, without a maximum
            dual:   R = sum(p^2) / n;  kappa = R at step s                                   (2)
                    lambda_l <- max(0, lambda_l + mu (R - kappa)) after step s, 0 before     (3)
                    lam = lambda_l, which decay multiplies by 2                              (4)
@@ -17,8 +19,9 @@ Rule       stable: lam = 1 / sqrt(mean (den - eps)^2)                           
                    (3) and (4) from the next step on                                        (5)
 Invariant  stable: a loss K times larger is decayed K times less, as with L2. dual: while R <= kappa, lambda_l falls to
            0 and then nothing is decayed.
-Cost       stable: one sum over all parameters, at which they wait for each other. dual: a sum and 2 numbers per tensor
-           (inflection 4).
+Cost       stable: one sum over all parameters, at which they wait for each other; by row it reads the gradient for it
+           instead of gradient and second moment, and keeps one number per row, one more level of reduction.
+           dual: a sum and 2 numbers per tensor (inflection 4).
 """
 
 from __future__ import annotations
@@ -27,22 +30,49 @@ from types import SimpleNamespace
 
 import torch
 
+from equipoise.core.hyper import beta_power
 from equipoise.core.stage import Partial, Registers, Slot, Stage, StateSpec, Values, total
 from equipoise.decay.cell import Cell
 
 
 def stages(cell: Cell) -> list[Stage]:
     """The stage that measures for a law, before the decay's own; none for laws of numbers alone."""
+    if cell.by_row:
+        return [row_squares(cell.slot), stable(cell.slot, by_row=True)]
     makers = {"stable": stable, "dual": dual, "dual_inflection": dual_inflection}
     return [makers[cell.law](cell.slot)] if isinstance(cell.law, str) and cell.law in makers else []
 
 
-def stable(slot: Slot) -> Stage:
-    """Equation (1). Group key: eps. Telemetry: aux["mean_square"]."""
+def row_squares(slot: Slot) -> Stage:
+    """The r_i of (1) over 1 - beta2^t, as aux["row_squares"]. Group key: betas[1]. State: row_squares."""
+
+    def coefs(h: SimpleNamespace) -> dict[str, float]:
+        return {"keep": h.beta2, "fresh": 1 - h.beta2, "scale": 1 / (1 - beta_power(h, "beta2"))}
 
     def partials(r: Registers, s: SimpleNamespace, c: SimpleNamespace) -> dict[str, Partial]:
+        return {"squares": total(r.g * r.g)}
+
+    def update(r: Registers, s: SimpleNamespace, c: SimpleNamespace, rows: SimpleNamespace) -> tuple[Values, Values]:
+        squares = c.keep * s.row_squares + c.fresh * rows.squares
+        return {"aux": {"row_squares": c.scale * squares}}, {"row_squares": squares}
+
+    return Stage(
+        "row_squares", slot, update, reads=("g",), writes=("aux.row_squares",), hyper=("beta2",), coefs=coefs,
+        partials=partials, reduction="row", degree=None, state=(StateSpec("row_squares", shape="row"),),
+    )  # fmt: skip
+
+
+def stable(slot: Slot, *, by_row: bool = False) -> Stage:
+    """Equation (1). Group key: eps. Telemetry: aux["mean_square"]."""
+
+    def squares(r: Registers, c: SimpleNamespace) -> Partial:
+        if by_row:
+            return total(r.aux["row_squares"], by_row=True)
         root = r.den - c.eps
-        return {"squares": total(root * root), "count": total(root.new_full((), root.numel()))}
+        return total(root * root)
+
+    def partials(r: Registers, s: SimpleNamespace, c: SimpleNamespace) -> dict[str, Partial]:
+        return {"squares": squares(r, c), "count": total(r.p.new_full((), r.p.numel()))}
 
     def update(r: Registers, s: SimpleNamespace, c: SimpleNamespace, whole: SimpleNamespace) -> tuple[Values, Values]:
         mean = (whole.squares / whole.count).clamp_min(torch.finfo(r.p.dtype).tiny)
@@ -50,8 +80,9 @@ def stable(slot: Slot) -> Stage:
         return {"lam": lam if r.lam is None else r.lam * lam, "aux": {"mean_square": mean}}, {}
 
     return Stage(
-        "stable", slot, update, reads=("p", "den"), writes=("lam",), hyper=("eps",), coefs=lambda h: {"eps": h.eps},
-        partials=partials, reduction="global", degree=None,
+        "stable", slot, update, reads=("p", "aux.row_squares" if by_row else "den"), writes=("lam",), hyper=("eps",),
+        coefs=lambda h: {"eps": h.eps}, partials=partials, reduction="global", degree=None,
+        options=(("by_row", True),) if by_row else (),
     )  # fmt: skip
 
 

@@ -60,6 +60,7 @@ def shrink(
     delta: float | None = None,
     beta: float | None = None,
     pattern: str | None = None,
+    by_row: bool = False,
 ) -> Chain:
     """Equations (1) to (10), as a part of a chain: one stage, and one more for each coordinate that measures besides.
 
@@ -76,11 +77,13 @@ def shrink(
         delta: where metric "huber" turns linear, in units of the parameter.
         beta: share of the past that target "ema" keeps.
         pattern: "N:M" of mask "outside".
+        by_row: take the mean of law "stable" from running sums of squared gradients, one number per row, where the
+            denominator is Adam's without amsgrad, of the gradient as it is: the same mean, one tensor read less.
 
     Raises:
         ArgumentError: an unknown word, or coordinates that do not go together, with the reason.
     """
-    cell = check(Cell(place, target, metric, law, mask, delta, beta, pattern))
+    cell = check(Cell(place, target, metric, law, mask, delta, beta, pattern, by_row))
     before = [
         *measured.stages(cell),
         *({"target": targets.lengths, "mask": masks.outside}[k](cell) for k in cell.apart),

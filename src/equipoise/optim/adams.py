@@ -10,7 +10,8 @@ Rule       m_t, v_t, u_t as Adam's equations (2) to (4), from g alone      (1)
            p_t = (1 - c_t) p_{t-1} - eta u_t                               (3)
 Order      Both terms of (3) use the old p; (2) waits for the second moments of all parameters.
 Invariant  A loss K times larger is decayed K times less, as with L2. lambda = 0 is Adam bit for bit.
-Cost       2 tensors of state; one sum over all parameters.
+Cost       2 tensors of state and, without amsgrad, one number per row, from which the mean of (2) is taken without
+           reading v twice; one sum per row and one over all parameters.
 Avoid      lambda of AdamW: (2) divides by a number far below 1. Start from what SGD would take, 1e-4 to 5e-4.
 """
 
@@ -46,7 +47,9 @@ def adams(
     """
     check_adam(lr, beta1, beta2, eps, weight_decay)
     hyper = {"lr": lr, "betas": (beta1, beta2), "eps": eps, "weight_decay": weight_decay}
-    return chain(adam_direction(amsgrad=amsgrad), shrink(law="stable"), apply(), name="adams", hyper=hyper)
+    return chain(
+        adam_direction(amsgrad=amsgrad), shrink(law="stable", by_row=not amsgrad), apply(), name="adams", hyper=hyper
+    )
 
 
 @final
