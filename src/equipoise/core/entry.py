@@ -65,16 +65,24 @@ class RunnerChoice:
 
 def runner_of(entry: Entry, choice: RunnerChoice) -> str:
     """The runner of one tensor: the chosen one, or "reference" where that one cannot do it."""
-    p = entry.held
-    able = choice.name == "fused" or _sliceable(entry)
+    return "reference" if engine_of(entry, choice) == "reference" else choice.name
+
+
+def engine_of(entry: Entry, choice: RunnerChoice) -> str:
+    """Who steps one tensor: "blocked" slice by slice, "fused" phase by phase, compiled or, where "blocked" was chosen,
+    as it is traced; "reference" where neither can."""
+    if choice.name == "reference":
+        return "reference"
+    p, engine = entry.held, "blocked" if choice.name == "blocked" and _sliceable(entry) else "fused"
+    able = choice.name == "fused" or engine == "blocked" or not p.is_complex()
     fits = LEAST_EXTENT <= real_view(p).numel() <= MOST_NUMEL and is_dense(p)
     if fits and entry.chain.solves:
         fits = p.is_contiguous()
-    if fits and rank_of(entry, choice.name) == 2:
+    if fits and rank_of(entry, engine) == 2:
         fits = p.is_contiguous() and p.shape[0] >= LEAST_EXTENT and p.numel() >= LEAST_EXTENT * p.shape[0]
     if entry.spread and entry.piece is not None:
         fits = fits and entry.piece.first is not None and "row" not in entry.apart
-    return choice.name if able and fits else "reference"
+    return engine if able and fits else "reference"
 
 
 def _sliceable(entry: Entry) -> bool:

@@ -173,6 +173,13 @@ class _Fuser(Choosing, Summing):
             return Term(self.over(a, b.scale), self.emit("reciprocal", [x], (), x))
         return Term(self.over(a.scale, b.scale), Product("div", self.bare(a), self.bare(b)))
 
+    def _sqrt(self, args: Sequence[Any]) -> Term | None:
+        """Twice 1/x, and once a root: torch.sqrt calls a library that takes 1.5 times as long, and far longer when
+        other programs run."""
+        x = self.tensor(args[0])
+        root = self.emit("rsqrt", [x], (), x)
+        return Term(1.0, self.emit("reciprocal", [root], (), x))
+
     def _neg(self, args: Sequence[Any]) -> Term | None:
         return Term(self.by(args[0].scale, -1.0), args[0].of)
 

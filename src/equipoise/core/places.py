@@ -44,6 +44,7 @@ class Segments:
             else:
                 self.numbers.append(max((self.of(a) for a in step[1]), default=0))
         self._until(None, waiting)
+        self._sink()
         self.operations = sorted(fused.operations, key=lambda operation: self.values[operation.out])
         self.count = 1 + max([*self.values.values(), *(self.of(a) for _, a in fused.stores)], default=0)
 
@@ -55,6 +56,22 @@ class Segments:
             self.values[operation.out] = max(reads, default=0)
             if operation.out == last:
                 return
+
+    def _sink(self) -> None:
+        """What follows from inputs alone waits for its first reader: it would only be kept, or memory read twice."""
+        made = {operation.out: operation for operation in self.fused.operations}
+        readers: dict[Value, list[Operation]] = {}
+        for operation in self.fused.operations:
+            for value in set(operation.reads()):
+                readers.setdefault(value, []).append(operation)
+        light: dict[Value, bool] = {}  # follows from inputs, along values that nobody else reads
+        for out, operation in made.items():
+            light[out] = all(v not in made or (light[v] and len(readers[v]) == 1) for v in operation.reads())
+        last = max(self.values.values(), default=0)
+        for out in reversed(made):
+            if light[out] and out not in self.sums:
+                own = [self.values[reader.out] for reader in readers.get(out, ())]
+                self.values[out] = min(own, default=last)
 
     def of(self, argument: object) -> int:
         """The segment from which on a number or value is known."""

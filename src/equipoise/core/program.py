@@ -12,6 +12,7 @@ from torch import fx, nn
 from equipoise.core.choosing import chosen
 from equipoise.core.places import Kind, Places, Segments
 from equipoise.core.slicing import Key, Traced, trace_phase
+from equipoise.core.summing import row_length
 from equipoise.core.terms import INTEGERS, Bits, Factor, Fused, Number, Operation, Tape, Value
 from equipoise.core.trace import Asked, Known, Layout
 
@@ -215,8 +216,8 @@ class _Writer:
 
 def _out_form(operation: Operation) -> Callable[..., object]:
     """The function that takes out=: torch's own, which is quick to call, else the operator's overload."""
-    if operation.target is chosen:
-        return chosen
+    if operation.target in (chosen, row_length):
+        return operation.target
     if hasattr(torch, operation.name):
         return getattr(torch, operation.name)
     for name in (f"{operation.target._overloadname}_out", "out"):

@@ -9,11 +9,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.fx import Node
 
 from equipoise.core.builder import Builder, Like
 from equipoise.core.terms import FULL, ROW, SCALAR, Mask, Number, Product, Term, Value
+
+
+def row_length(x: Tensor, *, out: Tensor) -> Tensor:
+    """The 2-norm of each row, without a tensor of squares."""
+    return torch.linalg.vector_norm(x, 2, 1, True, out=out)
+
 
 REDUCED = {"sum": "sum", "amax": "max"}
 
@@ -22,6 +29,10 @@ class Summing(Builder):
     """Sums and maxima. `sizes`: the numbers that tell elements, and elements of a row, of a whole tensor."""
 
     sizes: tuple[Number, Number]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.by_row: dict[tuple[str, Value | Product], Value | Product] = {}
 
     def reduced(self, name: str, node: Node, args: Sequence[Any]) -> Any:
         """The sum or maximum of what the node reduces."""
@@ -60,8 +71,16 @@ class Summing(Builder):
     def _over_row(self, name: str, a: Term) -> Term:
         if a.of.extent < FULL:
             return a
-        x, like = self.bare(a), Like(a.of.dtype, ROW)
-        return Term(a.scale, self.emit(name, [x, [1], True], (), like))
+        key = name, a.of
+        if key not in self.by_row:
+            self.by_row[key] = self._row_of(name, a.of, Like(a.of.dtype, ROW))
+        return Term(a.scale, self.by_row[key])
+
+    def _row_of(self, name: str, of: Value | Product, like: Like) -> Value | Product:
+        if isinstance(of, Product) and of.name == "mul" and of.left == of.right and name == "sum":
+            length = self.emit("row_length", [of.left], (), like, row_length)
+            return Product("mul", length, length)
+        return self.emit(name, [self.bare(Term(1.0, of)), [1], True], (), like)
 
     def _dotted(self, product: Product) -> Value | None:
         if product.name != "mul" or product.mixed or product.extent == SCALAR:

@@ -1,4 +1,4 @@
-"""What a compiled step needs beside parameters, gradients and state is no more than the largest group of one shape."""
+"""What a step needs beside parameters, gradients and state is no more than the largest group of one shape."""
 
 import gc
 
@@ -44,6 +44,22 @@ def _peak(events):
 
 def test_slices_keep_a_few_pieces_of_fixed_size():
     assert 0 < beside_state(lambda ps: ep.optim.AdamW(ps, runner="blocked")) < LARGEST
+
+
+@pytest.mark.parametrize("kind", ["LAMB", "Muon"])
+def test_without_a_compiler_chains_that_reduce_keep_the_bound(kind):
+    assert beside_state(lambda ps: getattr(ep.optim, kind)(ps, lr=1e-3, runner="blocked")) <= LARGEST
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["AdamP", "AdamS", "Ranger21", "FAdam", "StableSPAM", "MuonH", "Adafactor"])
+def test_without_a_compiler_others_keep_it_too(kind):
+    assert beside_state(lambda ps: getattr(ep.optim, kind)(ps, lr=1e-3, runner="blocked")) <= LARGEST
+
+
+def test_the_bound_can_be_missed():
+    """The reference runner holds what it computed of every tensor until the last one is ready."""
+    assert beside_state(lambda ps: ep.optim.LAMB(ps, lr=1e-3, runner="reference")) > LARGEST
 
 
 def test_the_measure_sees_temporaries():
