@@ -76,7 +76,7 @@ def test_a_factor_of_each_row_leaves_its_sum():
 
 
 def test_one_loop_sums_and_writes():
-    """Ranger21's first phase: the mean that centralizes does not wait for the clip, though it is of what was clipped."""
+    """Ranger21's first phase: the mean that centralizes does not wait for the clip before it."""
     own = layout(ep.optim.ranger21())
     graph, _ = trace_list(own, 1, (), early_state(own))
     hoist(graph)
