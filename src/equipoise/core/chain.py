@@ -39,7 +39,7 @@ class Chain:
     name: str = "chain"
     otherwise: Chain | None = None
 
-    @property
+    @cached_property
     def stages(self) -> tuple[Stage, ...]:
         """The stages, in order."""
         return tuple(part.stage for part in self.parts)
@@ -58,7 +58,7 @@ class Chain:
 
     def __getstate__(self) -> dict[str, object]:
         """Without what is remembered: hashes of words differ between processes."""
-        return {name: value for name, value in self.__dict__.items() if name not in ("key", "_hash")}
+        return {name: value for name, value in self.__dict__.items() if name not in ("stages", "key", "_hash")}
 
     @cached_property
     def _hash(self) -> int:

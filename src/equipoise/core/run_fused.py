@@ -178,7 +178,7 @@ class Lists:
         if layout.spread:
             self.rows[: len(ps), self.width :] = torch.tensor(extents, dtype=torch.float64)
         self.kernels: dict[tuple[Known, ...], Kernel] = {}
-        self.phases = Phases(layout, columns)
+        self.phases, self.barriers = Phases(layout, columns), layout.barriers
         self.sums: list[list[float]] = []
         self.ahead = False  # whether state is ahead of parameters, as it stays when a step fails half way
 
@@ -203,7 +203,7 @@ class Lists:
             if kernel.early:
                 self._go_ahead(asked)
             scalars, handed = self._launch(kernel, [*gs, *self.fill], [*given, *outs], table)
-            if len(known) == self.layout.barriers:
+            if len(known) == self.barriers:
                 self.sums = scalars[: self.count].double().tolist() if self.layout.measured else []
                 self.ahead = False
                 return
@@ -237,8 +237,8 @@ class Lists:
 
     def _columns(self, answer: Answer, table: Tensor) -> Tensor:
         """Answers as columns of the table: one number for all tensors, or one for each."""
-        values = [value.expand(self.count) for value in answer.values() if isinstance(value, Tensor)]
-        columns = torch.stack(values, 1).to(table)
+        values = [value for value in answer.values() if isinstance(value, Tensor)]
+        columns = torch.stack(values, -1).to(table).expand(self.count, -1)
         return torch.cat([columns, columns.new_zeros(self.missing, len(values))]) if self.missing else columns
 
     def _handed(self, asked: Asked, views: Sequence[Sequence[Tensor]]) -> Wait:
