@@ -70,6 +70,8 @@ CONTENDERS: dict[str, tuple[Make, int, str]] = {
     "equipoise AdamW": (lambda p: ep.optim.AdamW(p, **ADAM), 7, "torch AdamW for-loop"),
     "equipoise SGDW": (lambda p: ep.optim.SGDW(p, weight_decay=0.0, **SGD), 5, "torch SGD for-loop"),
     "equipoise AdamW, no compiler": (lambda p: ep.optim.AdamW(p, runner="blocked", **ADAM), 7, "torch AdamW for-loop"),
+    "equipoise LAMB, no compiler": (_make(ep.optim.LAMB, {}, runner="blocked"), 7, "reference LAMB"),
+    "equipoise AdamP, no compiler": (_make(ep.optim.AdamP, {"weight_decay": 0.1}, runner="blocked"), 7, "reference AdamP"),
     **{f"equipoise {name}": (_make(kind, words), n, f"reference {name}") for name, (kind, n, words) in OURS.items()},
 }
 REFERENCES: dict[str, Make] = {
