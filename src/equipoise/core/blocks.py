@@ -59,7 +59,7 @@ _REDUCED = ("sum", "amax")
 _PASSED = ("stack", "cat", "view", "unsqueeze", "_to_copy", "output")
 _SHAPED = ("expand", "full", "zeros", "ones", "empty", "new_full", "new_zeros", "new_ones", "new_empty", "output")
 _ITEM = str(operator.getitem)
-_PLACED = ("unbind", "select", "split", "squeeze", "clone", "detach", "alias", "copy_", "lift_fresh_copy",
+_PLACED = ("unbind", "select", "split_with_sizes", "squeeze", "clone", "detach", "alias", "copy_", "lift_fresh_copy",
            "full_like", "zeros_like", "ones_like", "empty_like", "scalar_tensor", _ITEM)  # fmt: skip
 
 
@@ -67,8 +67,8 @@ def _known(node: Node, name: str) -> bool:
     """Whether an operation is one of those that are understood here: by element, or in a list above."""
     if node.op != "call_function" or not isinstance(node.meta.get("val"), Tensor):
         return True
-    if name == "view":  # of single numbers only
-        return all(isinstance(size, int) for size in node.args[0].meta["val"].shape)  # type: ignore[union-attr]
+    if name == "view":  # of single numbers, and of so many as the table has columns
+        return all(isinstance(size, int) and size >= 0 for size in node.args[1])  # type: ignore[union-attr]
     pointwise = torch.Tag.pointwise in getattr(node.target, "tags", ())
     return pointwise or name in (*_REDUCED, *_PASSED, *_SHAPED, *_PLACED)
 

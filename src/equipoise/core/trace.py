@@ -142,6 +142,7 @@ def trace_list(
     """
     asked = asked_at(layout, known)
     shapes = [spec.shape for spec in layout.specs]
+    width = layout.width + sum(len(answer.names) for answer in known if answer.level != "matrix")
     come = [own for answer in known for own in _come(answer, compute_dtype(layout.p_dtype))]
     given = len(come)
     groups = 2 + len(shapes) + given + len(asked.tensors)
@@ -150,6 +151,7 @@ def trace_list(
         columns = [args[k * length : (k + 1) * length] for k in range(groups)]
         found = []
         for i, row in enumerate(args[-1].unbind(0)):
+            row = row.view(width)  # in so many words: torch's cache takes graphs for one that differ in this alone
             p, g, *rest = [column[i] for column in columns]
             state, rest = rest[: len(shapes)], rest[len(shapes) :]
             state = [s.view(()) if shape == "scalar" else s for s, shape in zip(state, shapes, strict=True)]
@@ -160,7 +162,6 @@ def trace_list(
 
     more = come + [(0, asked.dtype)] * len(asked.tensors)
     columns = zip(*[_examples(layout, i, SCALAR_IN_LISTS, more) for i in range(length)], strict=True)
-    width = layout.width + sum(len(answer.names) for answer in known if answer.level != "matrix")
     table = torch.empty(length, width, dtype=compute_dtype(layout.p_dtype), device=layout.device)
     traced = make_fx(step_list, tracing_mode="symbolic", decomposition_table=_CHEAPER)
     return traced(*[t for column in columns for t in column], table), asked
@@ -239,7 +240,7 @@ def _phase(
     for answer in known:
         answers.append(_answer({n: next(tensors if answer.level == "matrix" else extra) for n in answer.names}))
         if answer.rows:
-            rows.given |= dict(zip(answer.rows, next(tensors).split(1, 1), strict=True))
+            rows.given |= dict(zip(answer.rows, next(tensors).split([1] * len(answer.rows), 1), strict=True))
     outcome = run_until(steps(layout.chain, p, g, state, coefs, eta, extent), answers, layout.apart, rows)
     if not isinstance(outcome, Request):
         found = _sums(p, g, outcome[0]) if layout.measured else []
