@@ -67,8 +67,8 @@ class Weights(nn.Module):
         return [p.detach() for p in found] + [self.seen]
 
 
-def optimizer_of(name: str, model: nn.Module) -> Optimizer:
-    return Optimizer(model.parameters(), chain_of(name), runner="reference")
+def optimizer_of(name: str, model: nn.Module, runner: str = "reference") -> Optimizer:
+    return Optimizer(model.parameters(), chain_of(name), runner=runner)
 
 
 def error(ours: list[Tensor], theirs: list[Tensor]) -> float:

@@ -5,6 +5,7 @@ Job: {"fault": one of FAULTS, "root": folder}. Rank 1 is the one at fault, unles
 
 from __future__ import annotations
 
+import copy
 import os
 import signal
 import sys
@@ -24,7 +25,9 @@ import equipoise as ep
 from dist.checkpoint_weights import Place, Weights, mesh_of, optimizer_of
 from dist.processes import job_of, say, world
 from equipoise._errors import EquipoiseError
+from equipoise.core.entry import RunnerChoice
 from equipoise.core.optimizer import Optimizer
+from equipoise.core.spread import local
 from equipoise.dist.checkpoint import folder as folders
 from equipoise.dist.checkpoint import load, newest, save, saving
 from equipoise.dist.wire import Wire
@@ -62,6 +65,44 @@ def two_steps(name: str, rank: int, place: Place, kind: str, act: Callable[..., 
         setattr(Wire, kind, act)
     with telling("second step"):
         model.train_by(optimizer, 2, 2)
+
+
+def half_a_step(rank: int, place: Place) -> None:
+    """A saved step; then one in which rank 1 dies in a sum that compiled phases have written state before."""
+    model = Weights(place)
+    optimizer = optimizer_of("lamb", model, runner="fused")
+    optimizer._choice = RunnerChoice("fused", "test", backend="eager")
+    model.train_by(optimizer, 1, 1)
+    save(ROOT, model=model, optimizer=optimizer, step=1)
+    kept = [local(p.detach()).clone() for p in model.tensors]
+    momenta = [local(own["exp_avg"]).clone() for own in optimizer.state.values()]
+    saved = copy.deepcopy(optimizer.state_dict())
+    torch_dist.barrier()
+    _set_pg_timeout(timedelta(seconds=SOON))
+    if rank == 1:
+        _die_within(Wire)
+    moved = lambda: any(
+        not torch.equal(m, local(own["exp_avg"])) for m, own in zip(momenta, optimizer.state.values(), strict=True)
+    )
+    same = lambda: all(torch.equal(a, local(p.detach())) for a, p in zip(kept, model.tensors, strict=True))
+    with telling("second step", lambda: {"same": same(), "ahead": moved()}):
+        model.train_by(optimizer, 2, 2)
+    for what, act in (("step", optimizer.step), ("state_dict", optimizer.state_dict)):
+        with telling(what, lambda: {"same": same()}):
+            act()
+    optimizer.load_state_dict(saved)
+    with telling("loaded", lambda: {"same": same(), "ahead": moved()}):
+        optimizer.state_dict()
+
+
+def _die_within(wire: type[Wire]) -> None:
+    """In the next collective: it is announced to the others, who wait in it, and then the process is gone."""
+
+    def send(self: Wire, *_: object) -> None:
+        time.sleep(SOON / 3)
+        die()
+
+    wire._send = send  # type: ignore[method-assign, assignment]
 
 
 def in_a_save(target: Any, attribute: str, guilty: int, rank: int, place: Place) -> None:
@@ -134,6 +175,7 @@ def patience(rank: int, place: Place) -> None:
 FAULTS: dict[str, Callable[[int, Place], None]] = {
     "killed, all-reduce": lambda rank, place: two_steps("lamb", rank, place, "all_reduce", die),
     "killed, all-to-all": lambda rank, place: two_steps("muon", rank, place, "all_to_all", die),
+    "killed, half a step": half_a_step,
     "hung": lambda rank, place: two_steps("lamb", rank, place, "all_reduce", hang),
     "save: shards": lambda rank, place: in_a_save(saving, "torch_save", 1, rank, place),
     "save: values": lambda rank, place: in_a_save(saving, "_finish", 1, rank, place),

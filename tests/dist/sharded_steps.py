@@ -1,7 +1,7 @@
 """Run in several processes: ready optimizers on parameters cut over a mesh, against the same steps of one process.
 
 The job is a list of {layout, runner, dtype, steps, names} with, if other than SHAPES, `shapes`,
-and a `fault` of `seeded`. Says for each name how
+if compiled, the `backend`, and a `fault` of `seeded`. Says for each name how
 far the two are apart, the collectives of the last step beside those that the chains ask for, and the bytes of exchanges
 beside the least.
 """
@@ -23,12 +23,12 @@ from laws.subjects import chain_of
 
 
 def trained(
-    name: str, runner: str, place: Place, dtype: torch.dtype, steps: int, shapes: Shapes
+    name: str, runner: str, place: Place, dtype: torch.dtype, steps: int, shapes: Shapes, backend: str = "aot_eager"
 ) -> tuple[list[Tensor], Optimizer]:
     """Parameters after some steps of a method at its oracle's values."""
     parameters = start(place, dtype, shapes)
     optimizer = Optimizer(parameters, chain_of(name), runner=runner)
-    optimizer._choice = RunnerChoice(runner, "test", backend="aot_eager")
+    optimizer._choice = RunnerChoice(runner, "test", backend=backend)
     for step in range(steps):
         give_gradients(parameters, place, step)
         optimizer.step()
@@ -45,7 +45,8 @@ def compared(job: dict, name: str, place: Place) -> None:
     """Say what became of one method."""
     dtype, shapes = getattr(torch, job["dtype"]), tuple(map(tuple, job.get("shapes", SHAPES)))
     with least_sent() as least, seeded(job.get("fault")):
-        ours, optimizer = trained(name, job["runner"], place, dtype, job["steps"], shapes)
+        backend = job.get("backend", "aot_eager")
+        ours, optimizer = trained(name, job["runner"], place, dtype, job["steps"], shapes, backend)
     sent = counted(optimizer)
     say(
         **{key: job[key] for key in ("layout", "runner", "dtype")},

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from dist.checkpoint_weights import SHAPES, Weights, optimizer_of, uninterrupted
+from equipoise.core.entry import RunnerChoice
 from equipoise.dist.checkpoint import load
 
 pytestmark = pytest.mark.dist
@@ -72,6 +73,28 @@ def test_a_process_that_dies_or_hangs_in_a_step(fault: str, words: str, tmp_path
     assert said["error"] == "ProcessError"
     assert re.search(words, said["text"]), said["text"]
     assert time.monotonic() - start < PATIENCE, "long before the time-out of all groups"
+
+
+@pytest.mark.slow
+def test_a_process_that_dies_after_state_was_written(tmp_path: Path) -> None:
+    """Compiled LAMB writes its averages before the sum: the parameters stay, and nothing goes on but from a save."""
+    failed, again, saved, loaded = survivors("killed, half a step", tmp_path / "root", guilty=1)[0]
+    assert failed["error"] == "ProcessError", failed
+    assert "stage trust_ratio (tensor)" in failed["text"]
+    assert failed["same"]
+    assert failed["ahead"], "a death before anything was written tells nothing of the guard"
+    for refused in (again, saved):
+        assert refused["error"] == "StateError"
+        assert re.search(r"half a step \(ProcessError in step 2\).*Load the last checkpoint", refused["text"])
+        assert refused["same"]
+    assert (loaded["error"], loaded["same"], loaded["ahead"]) == (None, True, False)
+    model = Weights(None, seed=9)
+    optimizer = optimizer_of("lamb", model, runner="fused")
+    optimizer._choice = RunnerChoice("fused", "test", backend="eager")
+    assert load(tmp_path / "root", model=model, optimizer=optimizer).step == 1
+    model.train_by(optimizer, 2, 4)
+    pairs = zip(model.whole(), uninterrupted("lamb", 4), strict=True)
+    assert max((ours - theirs).abs().max() for ours, theirs in pairs) < 1e-5
 
 
 DEATHS = {

@@ -120,6 +120,26 @@ def test_the_whole_matrix_traced(world: int, layout: str, dtype: str) -> None:
     assert_frugal(found)
 
 
+# All sums over rows, tensors and everything, and a matrix stage: those of one barrier write state before it.
+COMPILED = (
+    "lamb adamp sgdp adam_cpr adams ranger21 adamh lars novograd prodigy dog dadapt_adam stable_spam agc_sgd gsm "
+    "normuon muon"
+).split()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("world", "layouts", "dtype"),
+    [(2, TWO, "float64"), (2, ("rows",), "float32"), (4, ("rows", *FOUR), "float64")],
+)
+def test_compiled(world: int, layouts: tuple[str, ...], dtype: str) -> None:
+    """With the kernels that users get; what is compiled for one layout serves the others."""
+    jobs = [job(layout, "fused", COMPILED, dtype=dtype, backend="inductor") for layout in layouts]
+    found = said(world, jobs, 3600)
+    assert_equal(found)
+    assert_frugal(found)
+
+
 @pytest.mark.slow
 def test_faults_are_seen() -> None:
     """One that counts rows twice changes nothing but what an eps adds to them."""
