@@ -96,7 +96,7 @@ def half_a_step(rank: int, place: Place) -> None:
 
 
 def _die_within(wire: type[Wire]) -> None:
-    """In the next collective: it is announced to the others, who wait in it, and then the process is gone."""
+    """In the next collective: this process is gone while the others wait in it."""
 
     def send(self: Wire, *_: object) -> None:
         time.sleep(SOON / 3)

@@ -102,7 +102,7 @@ def trained(name: str, runner: str, place: Place, steps: int) -> list[Tensor]:
     """Weights after some steps of one chain."""
     parameters = begin(place)
     optimizer = Optimizer(parameters, CHAINS[name](), runner=runner)
-    optimizer._choice = RunnerChoice(runner, "test", backend="aot_eager")
+    optimizer._choice = RunnerChoice(runner, "test", backend="eager")
     for step in range(steps):
         give_gradients(parameters, place, step)
         optimizer.step()
