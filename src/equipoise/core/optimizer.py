@@ -237,7 +237,7 @@ class Optimizer(torch.optim.Optimizer):
     def measure(self) -> None:
         """Measure the coming step: `measured` then holds what it did to every parameter, by name.
 
-        A measured step costs about half a step more; its compiled kernel is another one, so that other steps pay
+        A measured step costs a tenth to a third more; its compiled kernel is another one, so that other steps pay
         nothing, and its results may differ from theirs in the last bit.
         """
         self._measure = True
