@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import equipoise as ep
-from equipoise.core import run_blocked, run_fused
+from equipoise.core import kernels, run_blocked
 from equipoise.core.entry import RunnerChoice
 from equipoise.core.measure import measured
 from equipoise.core.optimizer import Optimizer
@@ -72,10 +72,10 @@ def test_compiled_steps_are_measured_by_kernels_of_their_own(name):
     plain = Optimizer(parameters, chain_of(name), runner="fused")
     plain._choice = RunnerChoice("fused", "test", backend="aot_eager")
     train(plain, parameters, 2)
-    before = run_fused.kernels()
+    before = kernels.kernels()
     _, optimizer, expected = measured_step(name, "fused")
     assert_measured(optimizer, expected)
-    new = [kernel for kernel in run_fused.kernels() if kernel not in before]
+    new = [kernel for kernel in kernels.kernels() if kernel not in before]
     assert new
     assert all(kernel.layout.measured for kernel in new), "the kernels of other steps are the very same"
 

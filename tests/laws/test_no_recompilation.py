@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import equipoise as ep
-from equipoise.core import run_fused
+from equipoise.core import kernels
 from equipoise.core.entry import RunnerChoice
 from equipoise.core.optimizer import Optimizer
 from laws.subjects import OPTIMS, VALUES, chain_of, start, train
@@ -41,9 +41,9 @@ def scheduled(name):
 def compiled_after(optimizer, parameters, monkeypatch, change=lambda optimizer, step: None):
     """Graphs compiled up to the end of each step."""
     count = []
-    real = run_fused.BACKENDS["aot_eager"]
-    monkeypatch.setattr(run_fused, "_KERNELS", {})
-    monkeypatch.setitem(run_fused.BACKENDS, "aot_eager", lambda *a: count.append(1) or real(*a))
+    real = kernels.BACKENDS["aot_eager"]
+    monkeypatch.setattr(kernels, "_KERNELS", {})
+    monkeypatch.setitem(kernels.BACKENDS, "aot_eager", lambda *a: count.append(1) or real(*a))
     optimizer._choice = RunnerChoice("fused", "test", length=2, backend="aot_eager")
     after = []
     for step in range(STEPS):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import equipoise as ep
-from equipoise.core import run_blocked, run_fused
+from equipoise.core import kernels, run_blocked, run_fused
 from equipoise.core.entry import RunnerChoice
 from equipoise.core.optimizer import Optimizer
 from laws.subjects import OPTIMS, chain_of, start, train
@@ -41,7 +41,7 @@ def test_blocked_equals_reference(name, dtype, monkeypatch):
 def test_fused_equals_reference_traced(name):
     """Over the whole registry with the aot_eager backend: tracing, symbolic lengths, functionalization, lists."""
     dtype = torch.float64
-    before = len(run_fused.kernels())
+    before = len(kernels.kernels())
     reference, _ = stepped(name, "reference", dtype=dtype, steps=4)
     fused, optimizer = stepped(name, "fused", dtype=dtype, backend="aot_eager", steps=4, length=3)
     assert_equal(fused, reference, dtype)
@@ -49,7 +49,7 @@ def test_fused_equals_reference_traced(name):
     (plan,) = optimizer._stepper.plans.values()
     layouts = {batch.engine.layout for batch in plan.batches}
     assert len(layouts) <= 5  # by rank of tensors, by size where it reduces, and vectors beside matrices
-    assert len(run_fused.kernels()) - before <= sum(1 + layout.barriers for layout in layouts)  # one kernel per phase
+    assert len(kernels.kernels()) - before <= sum(1 + layout.barriers for layout in layouts)  # one kernel per phase
     for batch in plan.batches:
         lists = -(-len(batch.members) // batch.engine.length)
         assert len(batch.engine.kernels) == 1 + batch.engine.layout.barriers
@@ -61,9 +61,9 @@ def test_fused_equals_reference_traced(name):
 def test_fused_equals_reference_compiled(name, require, monkeypatch):
     require("compiler")
     compiled = []
-    real = run_fused.BACKENDS["inductor"]
-    monkeypatch.setitem(run_fused.BACKENDS, "inductor", lambda *a: compiled.append(1) or real(*a))
-    run_fused._KERNELS.clear()
+    real = kernels.BACKENDS["inductor"]
+    monkeypatch.setitem(kernels.BACKENDS, "inductor", lambda *a: compiled.append(1) or real(*a))
+    kernels._KERNELS.clear()
     reference, _ = stepped(name, "reference", dtype=torch.float32)
     fused, optimizer = stepped(name, "fused", dtype=torch.float32)
     assert_equal(fused, reference, torch.float32)

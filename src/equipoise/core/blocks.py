@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.fx import GraphModule, Node
 
 from equipoise.core.chain import Chain
+from equipoise.core.graphs import behind, copies, output
 
 BLOCK = 1 << 15  # elements; of the up to ten tensors of a step, those that are read twice fit in a core's own cache
 ONCE = 1 << 19  # where nothing is read twice: memory is read ahead in long runs, and threads have enough to share
@@ -80,10 +81,7 @@ def _name(node: Node) -> str:
 
 def _live(graph: GraphModule) -> list[Node]:
     """What is handed out or written, and all that it follows from, in order."""
-    live: set[Node] = set()
-    for node in reversed(graph.graph.nodes):
-        if node.op == "output" or _name(node) == "copy_" or any(user in live for user in node.users):
-            live.add(node)
+    live = behind([output(graph), *copies(graph)])
     return [node for node in graph.graph.nodes if node in live]
 
 

@@ -7,6 +7,8 @@ Rule       b_t = beta^t                       constant beta, and betas that are 
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -122,3 +124,17 @@ class Schedules:
         if "betas" in self.of:
             first, second = group["beta_products"]
             group["beta_products"] = (first * group["betas"][0], second * group["betas"][1])
+
+
+@contextmanager
+def advanced(schedules: Sequence[Schedules], groups: Sequence[Group]) -> Iterator[None]:
+    """Groups as they are in the coming step; what fails leaves them as they were."""
+    before = [dict(group) for group in groups]
+    try:
+        for own, group in zip(schedules, groups, strict=True):
+            own.advance(group)
+        yield
+    except BaseException:
+        for group, values in zip(groups, before, strict=True):
+            group.update(values)
+        raise

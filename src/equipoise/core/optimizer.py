@@ -19,7 +19,7 @@ from equipoise.core.chain import Chain, complete
 from equipoise.core.checks import check_choice
 from equipoise.core.entry import Entry, RunnerChoice
 from equipoise.core.finite import left_out
-from equipoise.core.hyper import Schedules, peak_lr
+from equipoise.core.hyper import Schedules, advanced, peak_lr
 from equipoise.core.measure import Measured, measured
 from equipoise.core.roles import clean_name
 from equipoise.core.rounding import MODES, SEED, rounded
@@ -209,10 +209,8 @@ class Optimizer(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
         """One step for every parameter that has a gradient. A closure is called first, with gradients on."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        with torch.enable_grad():
+            loss = closure() if closure is not None else None
         self._step()
         return loss
 
@@ -223,14 +221,13 @@ class Optimizer(torch.optim.Optimizer):
         if self._skip_nonfinite and self._skips():
             return
         self._follow_groups()
-        for schedules, group in zip(self._schedules, self.param_groups, strict=True):
-            schedules.advance(group)
-        if self._stepper is None or not self._stepper.intact(self.state):
-            for group in self.param_groups:
-                group["runner"] = self.runner.name
-            made = (self._entries(), self.param_groups, self.state, self.runner, self._state_dtype, self.links)
-            self._stepper = Stepper(*made)
-        sums = self._stepper.step(measured=self._measure)
+        with advanced(self._schedules, self.param_groups):
+            if self._stepper is None or not self._stepper.intact(self.state):
+                for group in self.param_groups:
+                    group["runner"] = self.runner.name
+                made = (self._entries(), self.param_groups, self.state, self.runner, self._state_dtype, self.links)
+                self._stepper = Stepper(*made)
+            sums = self._stepper.step(measured=self._measure)
         if self._measure:
             self._measure, self.measured = False, {name: measured(five) for name, five in sums.items()}
 
@@ -251,7 +248,9 @@ class Optimizer(torch.optim.Optimizer):
 
     def state_dict(self) -> dict[str, Any]:
         """Torch's format. State of whole matrices that other processes hold is fetched: all must call this together.
-        Of very large models save with `equipoise.dist.save`, which leaves every part where it is."""
+
+        Of very large models save with `equipoise.dist.save`, which leaves every part where it is.
+        """
         if self._stepper is not None:
             self._stepper.check_whole(self.state)
         saved = super().state_dict()

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from equipoise.core.lockstep import Engine, Share, Wait
+from equipoise.core.lockstep import Engine, Ready, Share, Wait
 from equipoise.core.program import Program, Segment, program_for
 from equipoise.core.slicing import Key
 from equipoise.core.terms import FULL, Number, Value
@@ -69,8 +69,10 @@ class Slices:
         values: list[float] = []
         while True:
             programs = {stacked: self._program(known, given, stacked) for stacked in {u.stacked for u in self.units}}
-            parts = self._phase(programs, gs, distinct, values)
             asked = next(iter(programs.values())).asked
+            if asked.index < 0:
+                yield Ready()
+            parts = self._phase(programs, gs, distinct, values)
             if asked.index < 0:
                 break
             shares = {name: Share(kind, parts[:, k]) for k, (name, kind) in enumerate(asked.scalars)}

@@ -10,7 +10,7 @@ import torch
 
 from equipoise._errors import ArgumentError
 from equipoise.core.entry import RunnerChoice
-from equipoise.core.run_fused import why_not_compile
+from equipoise.core.kernels import why_not_compile
 
 RUNNERS = ("auto", "reference", "blocked", "fused")
 FUSED_FROM = 5_000_000

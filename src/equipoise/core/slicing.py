@@ -19,7 +19,7 @@ from equipoise.core.numerics import compute_dtype
 from equipoise.core.stage import Extent, Partial
 from equipoise.core.step import Reduced, Request, reduce_here, run_until, steps
 from equipoise.core.terms import Fused
-from equipoise.core.trace import Asked, Known, Layout, asked_at
+from equipoise.core.trace import Asked, Known, Layout, asked_at, write
 
 Key = tuple[int, str]  # a stage's place in its chain, and a name among its partials
 _SHAPES = {1: (1009,), 2: (37, 53)}  # unequal, so that no two extents share a symbol
@@ -70,7 +70,7 @@ def trace_phase(layout: Layout, known: Sequence[Known], given: Sequence[Key], *,
             found.update({} if stacked else here.found)
             outputs = [_whole(partial) for partial in outcome.partials.values()]
             return (*outputs, *found.values())
-        _write(layout, p, state, *outcome)
+        write(layout, p, state, *outcome)
         return ()
 
     scalar = torch.empty((), dtype=compute_dtype(layout.p_dtype), device=layout.device)
@@ -101,13 +101,6 @@ class _Here:
 def _whole(partial: Partial) -> Tensor:
     """Over all that there is: slices are joined on the host."""
     return partial.value.sum() if partial.kind == "sum" else partial.value.amax()
-
-
-def _write(layout: Layout, p: Tensor, state: Sequence[Tensor], new_p: Tensor, new_state: Sequence[Tensor]) -> None:
-    p.copy_(new_p)
-    for spec, old, new in zip(layout.specs, state, new_state, strict=True):
-        if not spec.frozen:
-            old.copy_(new)
 
 
 def _examples(layout: Layout) -> list[Tensor]:

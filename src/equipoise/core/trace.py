@@ -1,4 +1,4 @@
-"""Trace the step into a graph with symbolic lengths, for the runners that replay or compile it.
+"""Trace the step into a graph with symbolic lengths, which is compiled or run as it is.
 
 A step with barriers becomes several graphs, its phases. Every phase starts from p, g and state; all but the last only
 compute what the next barrier asks for, and write nothing but what `early` says. Sums over rows are taken once and
@@ -167,22 +167,6 @@ def trace_list(
     return traced(*[t for column in columns for t in column], table), asked
 
 
-def trace_one(layout: Layout) -> GraphModule:
-    """A graph `(p, g, *state, eta, *coefs) -> ()` over one tensor; coefficients are 0-D, in the compute dtype."""
-
-    def step_one(p: Tensor, g: Tensor, *rest: Tensor) -> tuple[()]:
-        state, (eta, *coefs) = rest[: len(layout.state_dtypes)], rest[len(layout.state_dtypes) :]
-        outcome = run_until(steps(layout.chain, p, g, state, coefs, eta), ())
-        assert not isinstance(outcome, Request)
-        _write(layout, p, state, *outcome)
-        return ()
-
-    scalar = torch.empty((), dtype=compute_dtype(layout.p_dtype), device=layout.device)
-    return make_fx(step_one, tracing_mode="symbolic")(
-        *_examples(layout, 0, ()), *[scalar.clone() for _ in range(layout.width)]
-    )
-
-
 def asked_at(layout: Layout, known: Sequence[Known]) -> Asked:
     """What the phase after `known` asks for, found by running it without numbers; nothing in the last phase."""
     meta = torch.device("meta")
@@ -244,7 +228,7 @@ def _phase(
     outcome = run_until(steps(layout.chain, p, g, state, coefs, eta, extent), answers, layout.apart, rows)
     if not isinstance(outcome, Request):
         found = _sums(p, g, outcome[0]) if layout.measured else []
-        _write(layout, p, state, *outcome)
+        write(layout, p, state, *outcome)
         return found, []
     for buffer, name in zip(out, asked.tensors, strict=True):
         buffer.copy_(outcome.partials[name].value)
@@ -269,7 +253,8 @@ def _scalar(partial: Partial, like: Tensor) -> Tensor:
     return whole_sum(partial.value) if partial.kind == "sum" else partial.value.amax()
 
 
-def _write(layout: Layout, p: Tensor, state: Sequence[Tensor], new_p: Tensor, new_state: Sequence[Tensor]) -> None:
+def write(layout: Layout, p: Tensor, state: Sequence[Tensor], new_p: Tensor, new_state: Sequence[Tensor]) -> None:
+    """The end of a step: p, and state that is not frozen."""
     p.copy_(new_p)
     for spec, old, new in zip(layout.specs, state, new_state, strict=True):
         if not spec.frozen:

@@ -63,7 +63,7 @@ def row_squares(slot: Slot) -> Stage:
 
 
 def stable(slot: Slot, *, by_row: bool = False) -> Stage:
-    """Equation (1). Group key: eps. Telemetry: aux["mean_square"]."""
+    """Equation (1). Group key: eps, unless by row. Telemetry: aux["mean_square"]."""
 
     def squares(r: Registers, c: SimpleNamespace) -> Partial:
         if by_row:
@@ -80,8 +80,9 @@ def stable(slot: Slot, *, by_row: bool = False) -> Stage:
         return {"lam": lam if r.lam is None else r.lam * lam, "aux": {"mean_square": mean}}, {}
 
     return Stage(
-        "stable", slot, update, reads=("p", "aux.row_squares" if by_row else "den"), writes=("lam",), hyper=("eps",),
-        coefs=lambda h: {"eps": h.eps}, partials=partials, reduction="global", degree=None,
+        "stable", slot, update, reads=("p", "aux.row_squares" if by_row else "den"), writes=("lam",),
+        hyper=() if by_row else ("eps",), coefs=lambda h: {} if by_row else {"eps": h.eps}, partials=partials,
+        reduction="global", degree=None,
         options=(("by_row", True),) if by_row else (),
     )  # fmt: skip
 

@@ -1,5 +1,6 @@
 """State that the first of two phases writes: which it is, that results stay the same, and what a failure leaves."""
 
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -67,7 +68,7 @@ def ranger(ps):
 
 
 def values(optimizer, ps):
-    state = {key: t.clone() for p in ps for key, t in optimizer.state[p].items()}
+    state = {(i, key): t.clone() for i, p in enumerate(ps) for key, t in optimizer.state[p].items()}
     return [p.detach().clone() for p in ps], state
 
 
@@ -119,16 +120,49 @@ def test_cleared_state_begins_anew(failing):
 
 
 def test_a_step_that_fails_before_it_writes_leaves_everything_as_it_was(failing):
-    """AdamS writes nothing before its sum is there: state, counts and parameters stay, and the next step goes on."""
+    """AdamS writes nothing before its sum is there: state, counts, schedules and parameters stay, and it goes on."""
     ps, twin = parameters(), parameters()
-    optimizers = [phased(ep.optim.AdamS(own, lr=1e-2)) for own in (ps, twin)]
+    falling = ep.schedules.linear(1e-2, total_steps=5)
+    optimizers = [phased(ep.optim.AdamS(own, lr=falling, betas=(falling, 0.9))) for own in (ps, twin)]
     for optimizer in optimizers:
         optimizer.step()
-    before = values(optimizers[0], ps)
+    before, group = values(optimizers[0], ps), dict(optimizers[0].param_groups[0])
     fail_once(optimizers[0], failing)
     after = values(optimizers[0], ps)
     assert all(map(torch.equal, before[0], after[0]))
     assert all(torch.equal(before[1][key], after[1][key]) for key in before[1])
+    assert {k: v for k, v in optimizers[0].param_groups[0].items() if k != "params"} == {
+        k: v for k, v in group.items() if k != "params"
+    }
     for optimizer in optimizers:
         optimizer.step()
     assert all(map(torch.equal, ps, twin))
+
+
+def test_a_step_that_is_refused_moves_no_schedule(failing):
+    ps = parameters()
+    optimizer = phased(ep.optim.Ranger21(ps, lr=ep.schedules.linear(1e-2, total_steps=5)))
+    optimizer.step()
+    fail_once(optimizer, failing)
+    rate, updates = optimizer.param_groups[0]["lr"], optimizer.param_groups[0]["updates"]
+    with pytest.raises(StateError):
+        optimizer.step()
+    assert (optimizer.param_groups[0]["lr"], optimizer.param_groups[0]["updates"], updates) == (rate, updates, 1)
+
+
+@pytest.mark.parametrize("runner", ["fused", "blocked", "reference"])
+def test_what_needs_no_answer_waits_with_the_others(failing, runner):
+    """One group waits for a mean over its parameters, one for nothing: both are stepped, or none."""
+    ps = parameters()
+    net = nn.ParameterDict({"waits": ps[0], "does not": ps[1], "neither": ps[2]})
+    chains = {re.compile("waits"): ep.optim.adams(lr=1e-2), "rest": ep.optim.adamw(lr=1e-2)}
+    optimizer = ep.Optimizer(net, chains, verbose=False)
+    optimizer._choice = RunnerChoice(runner, "test", length=2, backend="aot_eager")
+    optimizer.step()
+    before = values(optimizer, ps)
+    fail_once(optimizer, failing)
+    after = values(optimizer, ps)
+    assert all(map(torch.equal, before[0], after[0]))
+    assert all(torch.equal(before[1][key], after[1][key]) for key in before[1])
+    optimizer.step()
+    assert not any(map(torch.equal, before[0], ps))

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import equipoise as ep
-from equipoise.core import recorded, run_fused
+from equipoise.core import kernels, recorded
 from equipoise.core.trace import Layout
 
 PLAIN = torch.float32
@@ -14,7 +14,7 @@ def kernel(require, name="SGDW"):
     require("compiler")
     chain = getattr(ep.optim, name)([torch.nn.Parameter(torch.zeros(3, 2))], lr=0.1)._chains[0]
     state = tuple(PLAIN for _ in chain.kernel_keys())
-    return run_fused.kernel_for(Layout(chain, 1, PLAIN, PLAIN, state, torch.device("cpu")), length=1)
+    return kernels.kernel_for(Layout(chain, 1, PLAIN, PLAIN, state, torch.device("cpu")), length=1)
 
 
 def sizes(kernel, numel):

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from equipoise.core.run_fused import why_not_compile
+from equipoise.core.kernels import why_not_compile
 from equipoise.nn.norms.by_hand import by_hand
 from equipoise.nn.norms.compiled_call import compiled_call
 
