@@ -69,7 +69,7 @@ class Phases:
 
     def begin(self, grads: Sequence[Tensor]) -> None:
         """Note where the gradients of a step are: contiguous, or in the order of their parameter's memory."""
-        self.grads = [g.data_ptr() for g in grads]
+        self.grads = [*map(Tensor.data_ptr, grads)]
 
     def run(self, phase: Phase, more: Sequence[Sequence[Tensor]], table: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Run one; `more` are columns of earlier answers and of buffers. See `Driven`."""
@@ -81,7 +81,8 @@ class Phases:
             changing = [False, True, *[False] * (len(self.columns) - 1), *new]
             given = [_described(column) if free else column for column, free in zip(more, new, strict=True)]
             columns = [ps, grads, *self.columns[1:], *given]
-            self.made[phase] = Driven(phase, self.layout, columns, changing, table.shape[1])
+            backwards = len(self.made) % 2 == 1
+            self.made[phase] = Driven(phase, self.layout, columns, changing, table.shape[1], backwards=backwards)
         return self.made[phase](table, self.grads, more)
 
 
@@ -96,6 +97,7 @@ class Driven:
         columns: its inputs as `trace.trace_list` groups them, for each tensor, without the table.
         changing: which columns lie elsewhere at every step.
         width: of the table.
+        backwards: begin with the last tensors, which the phase before has left in cache.
     """
 
     def __init__(
@@ -105,6 +107,8 @@ class Driven:
         columns: Sequence[Sequence[Tensor]],
         changing: Sequence[bool],
         width: int,
+        *,
+        backwards: bool = False,
     ) -> None:
         self.columns, self.changing, self.width = columns, changing, width
         self.dtype = compute_dtype(layout.p_dtype)
@@ -115,7 +119,7 @@ class Driven:
         self.lengths = torch.tensor([len(own) for own in cuts]) if len(self.items) > len(ps) else None
         self.scalars = torch.empty(len(self.items), len(self.kinds), dtype=self.dtype)
         self.rows = [torch.empty(p.shape[0], len(asked.rows), dtype=self.dtype) for p in ps] if asked.rows else []
-        self.calls = self._calls(phase)
+        self.calls = self._calls(phase, backwards)
 
     def __call__(
         self, table: Tensor, grads: Sequence[int], more: Sequence[Sequence[Tensor]]
@@ -145,7 +149,7 @@ class Driven:
 
     # ---- what the driver is given -----------------------------------------------------------------------------------
 
-    def _calls(self, phase: Phase) -> Calls:
+    def _calls(self, phase: Phase, backwards: bool) -> Calls:
         wrapper = phase.wrapper
         records: dict[tuple[_Input, ...], Record] = {}
         places: dict[tuple[_Input, ...], list[int]] = {}
@@ -164,6 +168,8 @@ class Driven:
             self._fill(args, refs, records[key], torch.tensor(own))
         memory = max(record.memory for record in records.values())
         functions = [wrapper.address(name) for name, _ in one.calls]
+        if backwards:
+            args, refs = args.flip(0), refs.flip(0)
         return Calls(functions, counts, args, refs, memory, alone=phase.alone)
 
     def _inputs(self, i: int, length: int) -> tuple[_Input, ...]:

@@ -46,6 +46,9 @@ class Batch:
     engine: Lists | Slices
     views: list[bool]
 
+    def __post_init__(self) -> None:
+        self.plain = all(self.shapes) and not any(self.views)  # contiguous gradients are taken as they are
+
 
 class StepPlan:
     """All batches of one set of active parameters, made once and used while parameters stay where they are.
@@ -68,11 +71,13 @@ class StepPlan:
         self.sums: dict[int, list[float]] = {}
         self.entries = {i: entries[i] for i in active}
         self.parameters = {i: local(entries[i].parameter) for i in active}
-        self.pointers = [*map(Tensor.data_ptr, self.parameters.values())]
         self.chains = {i: entries[i].chain for i in active}
         self.states = {i: {key: local(value) for key, value in own.items()} for i, own in states.items()}
-        self.kept = [value for own in self.states.values() for value in own.values() if isinstance(value, Tensor)]
-        self.kept_at = [*map(Tensor.data_ptr, self.kept)]
+        self.pieces = [entry.parameter for entry in self.entries.values() if entry.piece is not None]
+        kept = [value for own in self.states.values() for key, value in own.items() if key != "step"]
+        whole = [entry.parameter for entry in self.entries.values() if entry.piece is None]
+        self.kept = [*whole, *(value for value in kept if isinstance(value, Tensor))]
+        self.kept_at = self._where()
         self.views = {i: entries[i].view for i in active}
         self.scratch = Scratch()
         kinds: dict[Kind, list[int]] = {}
@@ -150,11 +155,10 @@ class StepPlan:
     def fresh(self) -> bool:
         """Whether parameters and state still live where they lived when the batches were made: kernels are called
         with addresses."""
-        where = [
-            (entry.parameter if entry.piece is None else local(entry.parameter)).data_ptr()
-            for entry in self.entries.values()
-        ]
-        return self.pointers == where and self.kept_at == [*map(Tensor.data_ptr, self.kept)]
+        return self.kept_at == self._where()
+
+    def _where(self) -> list[int]:
+        return [*map(Tensor.data_ptr, self.kept), *(local(p).data_ptr() for p in self.pieces)]
 
     @property
     def ahead(self) -> bool:
@@ -171,15 +175,8 @@ class StepPlan:
         """
         engines = []
         for batch in self.batches:
-            layout = batch.engine.layout
-            gs = [
-                (grad.view(shape) if view else grad)
-                if (grad := grads[i]).is_contiguous() and shape
-                else self._given(i, grad, layout.rank)
-                for i, shape, view in zip(batch.members, batch.shapes, batch.views, strict=True)
-            ]
-            rows = _pick(tables[layout.chain], batch.members, row_of)
-            engines.append(batch.engine.run(gs, rows))
+            rows = _pick(tables[batch.engine.layout.chain], batch.members, row_of)
+            engines.append(batch.engine.run(self._gradients(batch, grads), rows))
         jobs = [self._job(i, grads[i], tables[self.chains[i]][row_of[i]]) for i in self.reference]
         engines += [run_reference(job) for job in jobs]
         run_together(engines, self.links.answer if self.links is not None else None)
@@ -194,6 +191,17 @@ class StepPlan:
         if self.links is not None and cut:
             own = torch.tensor([self.sums.get(i, [0.0] * 5) for i in cut], dtype=torch.float64)
             self.sums |= dict(zip(cut, self.links.sums(cut, own).tolist(), strict=True))
+
+    def _gradients(self, batch: Batch, grads: Mapping[int, Tensor]) -> list[Tensor]:
+        own = [grads[i] for i in batch.members]
+        if batch.plain and all(map(Tensor.is_contiguous, own)):
+            return own
+        return [
+            (grad.view(shape) if view else grad)
+            if grad.is_contiguous() and shape
+            else self._given(i, grad, batch.engine.layout.rank)
+            for i, grad, shape, view in zip(batch.members, own, batch.shapes, batch.views, strict=True)
+        ]
 
     def _given(self, i: int, grad: Tensor, rank: int) -> Tensor:
         """A gradient as a kernel takes it, whatever its memory order."""

@@ -65,9 +65,10 @@ class Lists:
         self.columns = columns
         self.fill = self._pad((), layout.g_dtype)
         self.rows = torch.zeros(len(ps) + self.missing, layout.width, dtype=torch.float64)
-        self.width = layout.width - (EXTENT if layout.spread else 0)
+        width = layout.width - (EXTENT if layout.spread else 0)
+        self.own = self.rows[: len(ps), :width]
         if layout.spread:
-            self.rows[: len(ps), self.width :] = torch.tensor(extents, dtype=torch.float64)
+            self.rows[: len(ps), width:] = torch.tensor(extents, dtype=torch.float64)
         self.kernels: dict[tuple[Known, ...], Kernel] = {}
         self.phases, self.barriers = Phases(layout, columns), layout.barriers
         self.sums: list[list[float]] = []
@@ -81,8 +82,9 @@ class Lists:
 
     def run(self, gs: Sequence[Tensor], rows: Tensor) -> Engine:
         """Step all tensors: `gs` shaped like the parameters given, `rows` [count, width] float64 on the CPU."""
-        self.rows[: self.count, : self.width] = rows
-        self.rows[self.count :] = self.rows[self.count - 1]
+        self.own.copy_(rows)
+        if self.missing:
+            self.rows[self.count :] = self.rows[self.count - 1]
         table, given = self.rows.to(self.layout.device, compute_dtype(self.layout.p_dtype)), []
         known: tuple[Known, ...] = ()
         self.phases.begin(gs)

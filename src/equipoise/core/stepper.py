@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from itertools import chain as joined
+from operator import attrgetter, is_
 from typing import Any
 
 import torch
@@ -17,6 +19,7 @@ from equipoise.core.spread import Links, adapter
 from equipoise.core.state import new_state, of_owner
 
 _MAX_PLANS = 8
+_LAYOUT, _IN_GRAPH = attrgetter("layout"), attrgetter("requires_grad")
 
 
 class Stepper:
@@ -53,7 +56,6 @@ class Stepper:
         self.plans: dict[tuple[tuple[int, ...], bool], StepPlan] = {}
         self.last: StepPlan | None = None
         self.owned: tuple[list[Any], list[Any]] | None = None
-        self.identities: tuple[list[int], list[int]] = ([], [])
         self.row_of: dict[int, int] = {}
         self.leaders: dict[Chain, list[int]] = {}
         self.failed = ""
@@ -62,8 +64,8 @@ class Stepper:
         """Whether the state last written is still the optimizer's: users reset it by clearing or replacing."""
         if state is not self.state or self.owned is None:
             return state is self.state
-        now = list(map(id, state.values())), [id(value) for own in state.values() for value in own.values()]
-        return now == self.identities  # what was owned is still held, so no identity was given away again
+        owners, values = self.owned
+        return _same(state.values(), owners) and _same(joined.from_iterable(map(dict.values, owners)), values)
 
     def step(self, *, measured: bool = False) -> dict[str, list[float]]:
         """One step of every parameter that has a gradient.
@@ -94,14 +96,15 @@ class Stepper:
             raise
         return {self.entries[i].name: plan.sums[i] for i in sorted(plan.sums)}
 
-    def _grads(self, given: Mapping[int, Tensor]) -> dict[int, Tensor]:
+    def _grads(self, given: Mapping[int, Tensor]) -> Mapping[int, Tensor]:
         """What is held of each gradient, as kernels take it."""
         held = given
         if not self.plain:
             part, entries = adapter().grad, self.entries
             held = {i: g if (e := entries[i]).piece is None else part(e.parameter, e.name) for i, g in given.items()}
-        turned = any(group.get("maximize") for group in self.groups)
-        return {i: self._grad(i, grad) if turned or _needs_care(grad) else grad for i, grad in held.items()}
+        if not any(group.get("maximize") for group in self.groups) and _as_they_are(held.values()):
+            return held
+        return {i: self._grad(i, grad) for i, grad in held.items()}
 
     def _grad(self, i: int, grad: Tensor) -> Tensor:
         entry = self.entries[i]
@@ -125,7 +128,6 @@ class Stepper:
             self._classify(active)
             owners = list(self.state.values())
             self.owned = owners, [value for own in owners for value in own.values()]
-            self.identities = list(map(id, owners)), list(map(id, self.owned[1]))
             self.last = plan
         return plan
 
@@ -193,5 +195,15 @@ class Stepper:
         return recipe
 
 
-def _needs_care(grad: Tensor) -> bool:
-    return grad.layout is not torch.strided or grad.requires_grad
+# Python per tensor is what a step waits for when tensors are small: these run in C.
+
+
+def _same(some: Iterable[object], others: Sequence[object]) -> bool:
+    """Whether these are the very same objects."""
+    some = [*some]
+    return len(some) == len(others) and all(map(is_, some, others))
+
+
+def _as_they_are(grads: Iterable[Tensor]) -> bool:
+    """Whether all gradients are dense and hang on no graph."""
+    return set(map(_LAYOUT, grads)) <= {torch.strided} and not any(map(_IN_GRAPH, grads))
