@@ -7,6 +7,7 @@ in float64, in one order whatever the number of threads.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -71,7 +72,9 @@ class Phases:
         """Note where the gradients of a step are: contiguous, or in the order of their parameter's memory."""
         self.grads = [*map(Tensor.data_ptr, grads)]
 
-    def run(self, phase: Phase, more: Sequence[Sequence[Tensor]], table: Tensor) -> tuple[Tensor, list[Tensor]]:
+    def run(
+        self, phase: Phase, more: Sequence[Sequence[Tensor]], table: Tensor, only: range | None = None
+    ) -> tuple[Tensor, list[Tensor]]:
         """Run one; `more` are columns of earlier answers and of buffers. See `Driven`."""
         if phase not in self.made:
             ps = self.columns[0]
@@ -83,7 +86,7 @@ class Phases:
             columns = [ps, grads, *self.columns[1:], *given]
             backwards = len(self.made) % 2 == 1
             self.made[phase] = Driven(phase, self.layout, columns, changing, table.shape[1], backwards=backwards)
-        return self.made[phase](table, self.grads, more)
+        return self.made[phase](table, self.grads, more, only)
 
 
 _Input = tuple[tuple[int, ...], tuple[int, ...], torch.dtype]
@@ -119,21 +122,32 @@ class Driven:
         self.lengths = torch.tensor([len(own) for own in cuts]) if len(self.items) > len(ps) else None
         self.scalars = torch.empty(len(self.items), len(self.kinds), dtype=self.dtype)
         self.rows = [torch.empty(p.shape[0], len(asked.rows), dtype=self.dtype) for p in ps] if asked.rows else []
-        self.calls = self._calls(phase, backwards)
+        self.backwards, self.calls = backwards, self._calls(phase, backwards)
 
     def __call__(
-        self, table: Tensor, grads: Sequence[int], more: Sequence[Sequence[Tensor]]
+        self, table: Tensor, grads: Sequence[int], more: Sequence[Sequence[Tensor]], only: range | None = None
     ) -> tuple[Tensor, list[Tensor]]:
         """Run the phase, told where gradients are; `more` are the other columns, of which some changed.
 
         Returns:
             Its scalars [tensors, ...], and what it hands on of the rows of each, in memory that
-            the next run uses again.
+            the next run uses again; of `only` some tensors, if so told.
         """
         changing = self.changing[len(self.changing) - len(more) :]
         changed = [t.data_ptr() for column, new in zip(more, changing, strict=True) if new for t in column]
-        self.calls([0, table.data_ptr(), *grads, *changed])
-        return (self._joined() if self.kinds else table), self.rows
+        self.calls([0, table.data_ptr(), *grads, *changed], self._places(only) if only is not None else None)
+        scalars = self._joined() if self.kinds else table
+        return (
+            (scalars, self.rows)
+            if only is None
+            else (scalars[only.start : only.stop], self.rows[only.start : only.stop])
+        )
+
+    def _places(self, only: range) -> range:
+        """Where the items of these tensors are among the calls."""
+        start, stop = (bisect_left(self.items, (i,)) for i in (only.start, only.stop))
+        count = len(self.items)
+        return range(count - stop, count - start) if self.backwards else range(start, stop)
 
     def _joined(self) -> Tensor:
         if self.lengths is None:

@@ -85,15 +85,16 @@ class Calls:
         self.functions = torch.tensor(functions, dtype=torch.int64)
         self.counts = torch.tensor(counts, dtype=torch.int64)
         self.memory = torch.empty(0, dtype=torch.uint8)
-        self.fixed = (len(functions), self.functions.data_ptr(), self.counts.data_ptr(), args.shape[1], len(args))
+        self.fixed = (len(functions), self.functions.data_ptr(), self.counts.data_ptr(), args.shape[1])
 
-    def __call__(self, bases: Sequence[int]) -> None:
-        """Run all items. `bases[0]` must be 0."""
-        threads = 1 if self.alone else min(torch.get_num_threads(), len(self.args))
+    def __call__(self, bases: Sequence[int], only: range | None = None) -> None:
+        """Run all items, or some. `bases[0]` must be 0."""
+        first, items = (0, len(self.args)) if only is None else (only.start, len(only))
+        threads = 1 if self.alone else min(torch.get_num_threads(), items)
         if self.memory.numel() < self.bytes * threads:
             self.memory = torch.empty(self.bytes * threads, dtype=torch.uint8)
         at = array("q", bases)
         _library()(
-            *self.fixed, self.args.data_ptr(), self.refs.data_ptr(), at.buffer_info()[0], self.memory.data_ptr(),
-            self.bytes, threads,
+            *self.fixed, items, self.args[first:].data_ptr(), self.refs[first:].data_ptr(), at.buffer_info()[0],
+            self.memory.data_ptr(), self.bytes, threads,
         )  # fmt: skip

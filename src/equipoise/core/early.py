@@ -15,7 +15,7 @@ from torch.fx import GraphModule, Node
 
 from equipoise.core.graphs import behind, copies, inputs, output, written
 from equipoise.core.numerics import compute_dtype
-from equipoise.core.trace import Layout, answered, trace_list
+from equipoise.core.trace import Layout, answered, asked_at, trace_list
 
 _STATE = 2  # inputs of a phase before its state: p and g
 
@@ -27,7 +27,7 @@ def early_state(layout: Layout) -> tuple[int, ...]:
     Only state that is kept as it is computed: what is rounded when it is kept is not what the step would compute with.
     """
     chain, dtype = layout.chain, compute_dtype(layout.p_dtype)
-    if layout.barriers != 1 or chain.solves:
+    if layout.barriers != 1 or chain.solves or asked_at(layout, ()).thresholds:
         return ()
     kept = zip(layout.specs, layout.state_dtypes, strict=True)
     able = [k for k, (spec, own) in enumerate(kept) if spec.shape == "param" and not spec.frozen and own == dtype]

@@ -8,7 +8,7 @@ runner has which tensor there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -18,20 +18,23 @@ from equipoise._errors import ArgumentError
 from equipoise.core.chain import Chain
 from equipoise.core.matrices import solve_tensors
 from equipoise.core.stage import Stage
+from equipoise.core.threshold import threshold
 
 
 @dataclass(frozen=True)
 class Share:
     """One engine's part of a reduction: one entry per member, in the order of `Wait.members`.
 
-    For "sum" and "max" partial results, 0-D or one 1-D tensor of all, at level "row" one number per row; for "top" and
+    `values`: for "sum" and "max" partial results, 0-D or one 1-D tensor of all, at level "row" one number per row; for
     "whole" all values.
-    `share` goes with "top": the share of values at or above the threshold, one number per tensor, all the same.
+    `again` and `share` go with "top": all values, to be gone through several times, each of them only until the next;
+    and the share of them at or above the threshold, one number per tensor, all the same.
     `by_row` marks sums over numbers that every process with the same rows has.
     """
 
     kind: str
-    values: Sequence[Tensor] | Tensor
+    values: Sequence[Tensor] | Tensor = ()
+    again: Iterable[Tensor] = ()
     share: Sequence[float] = (1.0,)
     by_row: bool = False
 
@@ -143,7 +146,7 @@ def _reduce_here(waits: Sequence[Wait]) -> list[Answer]:
     """Those that wait at the same stage share one reduction."""
     together = grouped(waits)
     found: dict[object, Answer] = {
-        key: {name: combine([wait.parts[name] for wait in group]) for name in group[0].parts}
+        key: {name: combine([wait.parts[name] for wait in group], group[0].dtype) for name in group[0].parts}
         for key, group in together.items()
     }
     return [found[wait.stage.key] for wait in waits]
@@ -190,11 +193,11 @@ def _by_name(results: Sequence[Mapping[str, Tensor]]) -> Answer:
     return {name: [own[name] for own in results] for name in results[0]}
 
 
-def combine(shares: Sequence[Share]) -> Tensor:
-    """The reduced value, 0-D, float64 for sums."""
+def combine(shares: Sequence[Share], dtype: torch.dtype) -> Tensor:
+    """The reduced value, 0-D, float64 for sums. `dtype`: in which the values of a threshold are computed."""
     if shares[0].kind == "top":
-        values = torch.cat([value.flatten() for share in shares for value in share.values])
-        return _threshold(values, agreed([s for own in shares for s in own.share]))
+        keep = agreed([s for own in shares for s in own.share])
+        return threshold(lambda: (value for share in shares for value in share.again), keep, dtype)
     columns = [column(share) for share in shares]
     joined = torch.cat([own.to(columns[0].device) for own in columns])
     return joined.sum() if shares[0].kind == "sum" else joined.amax()
@@ -217,13 +220,3 @@ def agreed(shares: Sequence[float]) -> float:
         cure = "Give all groups the same value: one threshold serves all tensors."
         raise ArgumentError("share of values to keep", sorted(set(shares)), "one number for all tensors", cure)
     return shares[0]
-
-
-def _threshold(values: Tensor, share: float) -> Tensor:
-    count = kept(values.numel(), share)
-    return values.kthvalue(values.numel() - count + 1).values
-
-
-def kept(numel: int, share: float) -> int:
-    """How many of `numel` values a share is: floor(share n), at least one."""
-    return min(max(int(share * (1 + 1e-7) * numel), 1), numel)

@@ -7,11 +7,13 @@ What a kernel may assume is written in its Layout, and the planner only gives it
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor
 
+from equipoise.core.again import Again, runs_of
 from equipoise.core.driven import Phases, drivable
 from equipoise.core.kernels import Kernel, kernel_for
 from equipoise.core.lockstep import Answer, Engine, Ready, Share, Wait
@@ -30,6 +32,18 @@ class Handed:
 
     views: Sequence[str]
     free: Sequence[Mapping[str, Tensor]]
+
+
+@dataclass(frozen=True, eq=False)
+class Ran:
+    """What a phase hands out: its scalars, of each tensor what it found of rows, and by name of what was asked the
+    stacks of matrices, their parts for each tensor, and the values of thresholds."""
+
+    scalars: Tensor
+    rows: list[Tensor]
+    stacks: Sequence[Tensor] = ()
+    views: Sequence[list[Tensor]] = ()
+    again: Mapping[str, Again] = field(default_factory=dict)
 
 
 class Lists:
@@ -63,7 +77,7 @@ class Lists:
             own = [t.view(SCALAR_IN_LISTS) for t in column] if shape == "scalar" else column
             columns.append(self._pad(own, dtype, shape))
         self.columns = columns
-        self.fill = self._pad((), layout.g_dtype)
+        self.fill, self.dtype = self._pad((), layout.g_dtype), compute_dtype(layout.p_dtype)
         self.rows = torch.zeros(len(ps) + self.missing, layout.width, dtype=torch.float64)
         width = layout.width - (EXTENT if layout.spread else 0)
         self.own = self.rows[: len(ps), :width]
@@ -85,41 +99,39 @@ class Lists:
         self.own.copy_(rows)
         if self.missing:
             self.rows[self.count :] = self.rows[self.count - 1]
-        table, given = self.rows.to(self.layout.device, compute_dtype(self.layout.p_dtype)), []
+        table, given = self.rows.to(self.layout.device, self.dtype), []
         known: tuple[Known, ...] = ()
         self.phases.begin(gs)
         while True:
             kernel = self._kernel(known)
             asked = kernel.asked
-            buffers = [self._buffer(name, asked) for name in asked.tensors]
-            outs = [self._pad(views, asked.dtype) for _, views in buffers]
             if kernel.early:
                 self._go_ahead(asked)
             elif len(known) == self.barriers and self.stacks is None:  # memory of stacks is shared with other batches
                 yield Ready()
-            scalars, handed = self._launch(kernel, [*gs, *self.fill], [*given, *outs], table)
+            ran = self._ran(kernel, [*gs, *self.fill], given, table)
             if len(known) == self.barriers:
-                self.sums = scalars[: self.count].double().tolist() if self.layout.measured else []
+                self.sums = ran.scalars[: self.count].double().tolist() if self.layout.measured else []
                 self.ahead = False
                 return
             stage = self.layout.chain.stages[asked.index]
             if stage.reduction == "matrix":
                 if "matrix" in self.layout.apart:
-                    results = yield self._handed(asked, [views for _, views in buffers])
+                    results = yield self._handed(asked, ran.views)
                 else:
-                    results = self._solved(asked, [stack for stack, _ in buffers])
+                    results = self._solved(asked, ran.stacks)
                 assert results is not None
                 given += [self._pad(list(values), values[0].dtype) for values in results.values()]
                 dtypes = tuple(values[0].dtype for values in results.values())
                 known = (*known, Known("matrix", tuple(results), dtypes, asked.rows))
             else:
-                shares = _shares(asked, scalars[: self.count], [views for _, views in buffers])
+                shares = _shares(asked, ran.scalars[: self.count], ran.again)
                 spread = stage.reduction in self.layout.apart
-                answer = yield Wait(self.layout.chain, asked.index, self.members, shares, spread)
+                answer = yield Wait(self.layout.chain, asked.index, self.members, shares, spread, dtype=self.dtype)
                 assert answer is not None
                 table = torch.cat([table, self._columns(answer, table)], 1)
                 known = (*known, answered(self.layout, asked))
-            given += [handed] if asked.rows else []
+            given += [self._with_rows(ran.rows)] if asked.rows else []
 
     def _solved(self, asked: Asked, stacks: Sequence[Tensor]) -> dict[str, Sequence[Tensor]]:
         """A matrix stage of tensors that are whole here: by name, what it makes of every tensor."""
@@ -147,7 +159,7 @@ class Lists:
         shares = {name: Share("whole", own) for name, own in zip(asked.tensors, views, strict=True)}
         return Wait(
             self.layout.chain, asked.index, self.members, shares, spread=True, rows=self.rows[: self.count],
-            views=self.handed.views, free=self.handed.free, dtype=compute_dtype(self.layout.p_dtype),
+            views=self.handed.views, free=self.handed.free, dtype=self.dtype,
         )  # fmt: skip
 
     def _kernel(self, known: tuple[Known, ...]) -> Kernel:
@@ -158,23 +170,60 @@ class Lists:
         return self.kernels[known]
 
     def _launch(
-        self, kernel: Kernel, grads: Sequence[Tensor], more: Sequence[Sequence[Tensor]], table: Tensor
+        self,
+        kernel: Kernel,
+        grads: Sequence[Tensor],
+        more: Sequence[Sequence[Tensor]],
+        table: Tensor,
+        only: range | None = None,
     ) -> tuple[Tensor, list[Tensor]]:
-        """Run a phase over all tensors: its scalars, and what it hands on of the rows of each."""
+        """Run a phase over all tensors, or over some: its scalars, and what it hands on of the rows of each."""
         if kernel.phase is not None:
             kernel.calls += 1
-            return self.phases.run(kernel.phase, more, table)
+            return self.phases.run(kernel.phase, more, table, only)
         grads = [g if g.shape == p.shape else g.view(p.shape) for g, p in zip(grads, self.columns[0], strict=True)]
         columns = [self.columns[0], grads, *self.columns[1:], *more]
         scalars, rows, with_rows = [], [], len(kernel.asked.rows)
-        for start in range(0, self.count, kernel.length):
+        for start in only[:: kernel.length] if only is not None else range(0, self.count, kernel.length):
             part = slice(start, start + kernel.length)
             handed = kernel(*[t for column in columns for t in column[part]], table[part])
             own = len(handed) - (kernel.length if with_rows else 0)
             scalars += handed[:own]
             rows += handed[own:]
-        least = [rows[0].new_zeros(LEAST_EXTENT, with_rows)] * (len(grads) - len(rows)) if rows else []
-        return torch.cat(scalars) if scalars else table, [*rows, *least]
+        return torch.cat(scalars) if scalars else table, rows
+
+    def _ran(self, kernel: Kernel, grads: list[Tensor], given: list[list[Tensor]], table: Tensor) -> Ran:
+        """A phase, run over all tensors."""
+        asked = kernel.asked
+        if asked.thresholds:
+            return self._passes(kernel, grads, given, table)
+        stacks, views = [], []
+        for name in asked.tensors:
+            stack, own = self._buffer(name, asked)
+            stacks.append(stack)
+            views.append(own)
+        return Ran(
+            *self._launch(kernel, grads, [*given, *(self._pad(v, asked.dtype) for v in views)], table), stacks, views
+        )
+
+    def _passes(self, kernel: Kernel, grads: list[Tensor], given: list[list[Tensor]], table: Tensor) -> Ran:
+        """A phase that asks for thresholds, a few tensors at a time."""
+        numels = [p.numel() for p in self.columns[0][: self.count]]
+        runs, asked = runs_of(numels, kernel.length), kernel.asked
+        most = max(sum(numels[i] for i in run) for run in runs)
+        views = {}
+        for name in asked.tensors:
+            flat = torch.empty(most, dtype=asked.dtype, device=self.layout.device)
+            views[name] = [view for run in runs for view in self._views(flat, run)]
+        more = [*given, *(self._pad(own, asked.dtype) for own in views.values())]
+        compute = partial(self._launch, kernel, grads, more, table)
+        found = [compute(run) for run in runs]
+        again = {name: Again(compute, runs, own) for name, own in views.items()}
+        return Ran(torch.cat([own for own, _ in found]), [row for _, rows in found for row in rows], again=again)
+
+    def _with_rows(self, rows: list[Tensor]) -> list[Tensor]:
+        """Rows of each tensor, and of those that fill the lists."""
+        return [*rows, *[torch.zeros_like(rows[0][:LEAST_EXTENT])] * (len(self.columns[0]) - len(rows))]
 
     def _buffer(self, name: str, asked: Asked) -> tuple[Tensor, list[Tensor]]:
         """Memory for one tensor that is handed out: as one stack, and as views shaped like the parameters."""
@@ -185,15 +234,17 @@ class Lists:
         flat = torch.empty(numel, dtype=asked.dtype, device=self.layout.device)
         return flat, self._views(flat)
 
-    def _views(self, stack: Tensor) -> list[Tensor]:
-        ps = self.columns[0][: self.count]
-        parts = stack.reshape(-1).split([p.numel() for p in ps])
-        return [part.view(p.shape) for part, p in zip(parts, ps, strict=True)]
+    def _views(self, stack: Tensor, only: range | None = None) -> list[Tensor]:
+        """Parts of a stack, shaped like the tensors, or like some."""
+        ps = self.columns[0][: self.count] if only is None else self.columns[0][only.start : only.stop]
+        sizes = [p.numel() for p in ps]
+        return [part.view(p.shape) for part, p in zip(stack.reshape(-1)[: sum(sizes)].split(sizes), ps, strict=True)]
 
 
-def _shares(asked: Asked, scalars: Tensor, values: Sequence[Sequence[Tensor]]) -> dict[str, Share]:
-    tensors = dict(zip(asked.tensors, values, strict=True))
+def _shares(asked: Asked, scalars: Tensor, again: Mapping[str, Again]) -> dict[str, Share]:
     return {
-        name: Share(kind, tensors[name], scalars[:, k].tolist()) if kind == "top" else Share(kind, scalars[:, k])
+        name: Share(kind, again=again[name], share=scalars[:, k].tolist())
+        if kind == "top"
+        else Share(kind, scalars[:, k])
         for k, (name, kind) in enumerate(asked.scalars)
     }

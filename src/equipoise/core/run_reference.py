@@ -71,7 +71,7 @@ def _wait(job: Job, request: Request) -> Wait:
 
 def _share(partial: Partial, level: str) -> Share:
     if partial.kind == "top":
-        return Share("top", [partial.value], [float(partial.share)])
+        return Share("top", again=[partial.value], share=[float(partial.share)])
     value = partial.value if partial.kind == "whole" else _reduce(partial, level)
     return Share(partial.kind, [value], by_row=partial.by_row)
 

@@ -112,6 +112,11 @@ class Asked:
     rows: tuple[tuple[int, str], ...] = ()
     again: bool = False
 
+    @property
+    def thresholds(self) -> bool:
+        """Whether the tensors are values of which a threshold is asked."""
+        return any(kind == "top" for _, kind in self.scalars)
+
 
 def answered(layout: Layout, asked: Asked) -> Known:
     """The answer to what a phase asks for, where that is numbers."""

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from equipoise.core.entry import Entry
-from equipoise.core.lockstep import Answer, Share, Wait, agreed, column, grouped, kept
+from equipoise.core.lockstep import Answer, Share, Wait, agreed, column, grouped
 from equipoise.core.spread import local
+from equipoise.core.threshold import threshold
 from equipoise.dist.exchange import Exchange
 from equipoise.dist.handshake import compare
 from equipoise.dist.layout import circle, spread_of
 from equipoise.dist.packed import Vector, signature, vectors
 from equipoise.dist.reduce import reduced
-from equipoise.dist.threshold import kth_largest
 from equipoise.dist.wire import Sent, Wire, purpose_of
 
 
@@ -172,19 +172,17 @@ class Processes:
 
     def _top(self, group: Sequence[Wait], name: str) -> Tensor:
         share = agreed([s for wait in group for s in wait.parts[name].share])
-        members = [m for wait in group for m in wait.members]
-        values = [
-            v.flatten()
-            for w in group
-            for m, v in zip(w.members, w.parts[name].values, strict=True)
-            if self.circle.speaks[m]
-        ]
-        numel = sum(self._count(m) for m in members)
-        own = torch.cat(values) if values else group[0].parts[name].values[0].new_empty(0)
-        return kth_largest(own, kept(numel, share), self.wire, self.circle.ranks, purpose_of(group))
 
-    def _count(self, member: int) -> int:
-        return self.entries[member].parameter.numel()
+
+        def values() -> Iterable[Tensor]:
+            for wait in group:
+                of_each = zip(wait.members, wait.parts[name].again, strict=True)
+                yield from (value for member, value in of_each if self.circle.speaks[member])
+
+        def everywhere(counts: Tensor) -> Tensor:
+            return self.wire.all_reduce(counts.to(self._device()), self.circle.ranks, purpose_of(group))
+
+        return threshold(values, share, group[0].dtype, everywhere)
 
     # ---- the rest ---------------------------------------------------------------------------------------------------
 

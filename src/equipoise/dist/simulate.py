@@ -17,11 +17,11 @@ import torch
 from torch import Tensor
 
 from equipoise.core.lockstep import Engine, Wait, grouped, run_together
+from equipoise.core.threshold import passes
 from equipoise.dist.asked import Asked, asked_by
 from equipoise.dist.laid import Kind, Laid, kinds_of
 from equipoise.dist.layout import together
 from equipoise.dist.reduce import ways
-from equipoise.dist.threshold import histograms
 from equipoise.dist.travel import Matrices
 from equipoise.dist.wire import Sent, purpose_of
 
@@ -149,7 +149,7 @@ class Simulation:
         for group in groups:
             for part in group[0].parts.values():
                 if part.kind == "top":
-                    for numbers in histograms(group[0].dtype):
+                    for numbers in passes(group[0].dtype):
                         self._add(
                             "all-reduce", group, self.circle, torch.full((1,) * len(self.mesh), _NUMBER * numbers)
                         )

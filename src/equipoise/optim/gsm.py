@@ -28,10 +28,10 @@ from equipoise._errors import ArgumentError
 from equipoise.core.chain import Chain, chain
 from equipoise.core.checks import check_at_least
 from equipoise.core.groups import Given
-from equipoise.core.lockstep import Share, combine
 from equipoise.core.optimizer import Optimizer
 from equipoise.core.schedule import Schedule
 from equipoise.core.spread import is_spread, local
+from equipoise.core.threshold import threshold
 from equipoise.decay.shrink import shrink
 from equipoise.optim._checks import check_momentum
 from equipoise.stages.apply import apply
@@ -84,11 +84,11 @@ def prune_smallest(model: nn.Module | Iterable[Tensor], *, keep: float) -> int:
     if not weights:
         raise ArgumentError("model", "no tensor with two or more axes", "weights to prune", "Pass the model itself.")
     sizes = [_whole(p.detach()).abs().float() for p in weights]
-    threshold = combine([Share("top", sizes, [keep])])
+    least = threshold(lambda: sizes, keep, torch.float32)
     for p in weights:
         own = local(p.detach())
-        own.masked_fill_(own.abs().float() < threshold.to(own.device), 0)
-    return sum(int(((v >= threshold.to(v.device)) & (v > 0)).sum()) for v in sizes)
+        own.masked_fill_(own.abs().float() < least.to(own.device), 0)
+    return sum(int(((v >= least.to(v.device)) & (v > 0)).sum()) for v in sizes)
 
 
 def _whole(p: Tensor) -> Tensor:

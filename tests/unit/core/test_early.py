@@ -77,10 +77,10 @@ def failing(monkeypatch):
     """A reduction that can be made to fail."""
     switch, combine = SimpleNamespace(on=False), lockstep.combine
 
-    def maybe(shares):
+    def maybe(*given):
         if switch.on:
             raise ConnectionError("the wire broke")
-        return combine(shares)
+        return combine(*given)
 
     monkeypatch.setattr(lockstep, "combine", maybe)
     return switch

@@ -52,7 +52,7 @@ def test_without_a_compiler_chains_that_reduce_keep_the_bound(kind):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["AdamP", "AdamS", "Ranger21", "FAdam", "StableSPAM", "MuonH", "Adafactor"])
+@pytest.mark.parametrize("kind", ["AdamP", "AdamS", "Ranger21", "FAdam", "StableSPAM", "MuonH", "Adafactor", "GSM"])
 def test_without_a_compiler_others_keep_it_too(kind):
     assert beside_state(lambda ps: getattr(ep.optim, kind)(ps, lr=1e-3, runner="blocked")) <= LARGEST
 
@@ -67,7 +67,7 @@ def test_the_measure_sees_temporaries():
     assert beside_state(lambda ps: torch.optim.AdamW(ps, foreach=True)) > LARGEST
 
 
-ELEMENTWISE = ("AdamW", "LAMB", "AdamP", "AdamS", "Ranger21")
+ELEMENTWISE = ("AdamW", "LAMB", "AdamP", "AdamS", "Ranger21", "GSM")
 MATRIX = (
     "Muon",
     "NorMuon",
