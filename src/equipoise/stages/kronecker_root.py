@@ -30,7 +30,8 @@ from equipoise._card import method
 from equipoise.core.checks import check_choice
 from equipoise.core.hyper import beta_power
 from equipoise.core.linalg.inverse_power import inverse_power
-from equipoise.core.linalg.refresh import due, first_and_due, where_due
+from equipoise.core.linalg.refresh import all_due, due, first_and_due, where_due
+from equipoise.core.linalg.symmetric_eigen import check_sum
 from equipoise.core.stage import Coefs, Partial, Registers, Slot, Stage, StateSpec, Values, whole
 from equipoise.stages._sides import has_side, left_side, right_side, times
 
@@ -51,18 +52,23 @@ def kronecker_root(*, accumulate: str = "sum", exponent: float | None = None) ->
 
     def solve(x: SimpleNamespace, s: SimpleNamespace, c: SimpleNamespace) -> tuple[Values, Values]:
         turn = due(c.turn)
-        left, right = (s.left.clone(), s.right.clone()) if turn else (s.left, s.right)  # a decomposition may fail
+        if turn:
+            check_sum(s.left, x.g)
+            check_sum(s.right, x.g.mT)
         new = {
-            "left": _add(left, x.g, c),  # (1), (1b)
-            "right": _add(right, x.g.mT, c),
+            "left": _add(s.left, x.g, c),  # (1), (1b)
+            "right": _add(s.right, x.g.mT, c),
             "left_root": s.left_root,
             "right_root": s.right_root,
         }
         if turn:
             q = _exponent(exponent, x.g, s)
             for side in ("left", "right"):
-                root = inverse_power(new[side] / c.weight, q, c.damping)  # (2)
-                new[f"{side}_root"] = where_due(c.turn, root, new[f"{side}_root"])
+                old = new[f"{side}_root"]
+                root = inverse_power(
+                    new[side], q, c.damping, over=c.weight, room=old if all_due(c.turn) else None
+                )  # (2), (2b)
+                new[f"{side}_root"] = where_due(c.turn, root, old)
         u = times(new["left_root"], times(new["right_root"], x.g.mT).mT)  # (3)
         return {"g": u}, new
 

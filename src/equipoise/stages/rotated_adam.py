@@ -30,7 +30,8 @@ from torch import Tensor
 from equipoise._card import method
 from equipoise.core.hyper import beta_power
 from equipoise.core.linalg.eigenbasis import first_basis, next_basis
-from equipoise.core.linalg.refresh import due, first_and_due, where_due
+from equipoise.core.linalg.refresh import all_due, due, first_and_due, where_due
+from equipoise.core.linalg.symmetric_eigen import check_sum
 from equipoise.core.stage import Partial, Registers, Slot, Stage, StateSpec, Values, whole
 from equipoise.stages._sides import has_side, left_side, right_side, times
 
@@ -75,23 +76,29 @@ def _coefs(h: SimpleNamespace) -> dict[str, float]:
 
 
 def _solve(x: SimpleNamespace, s: SimpleNamespace, c: SimpleNamespace) -> tuple[Values, Values]:
+    if first := due(c.first):
+        check_sum(s.left, x.g)
+        check_sum(s.right, x.g.mT)
+    new = {"left": _follow(s.left, x.g, c.fresh), "right": _follow(s.right, x.g.mT, c.fresh)}  # (5)
     turned = _rotate(x.g, s.left_basis.mT, s.right_basis)  # (2)
     m = s.exp_avg.lerp_(turned, c.fresh1)  # (3)
-    v = s.exp_avg_sq.lerp_(turned.square(), c.fresh2)
+    v = s.exp_avg_sq.mul_(1 - c.fresh2).addcmul_(turned, turned * c.fresh2)
     ratio = torch.div(m, torch.sqrt(v, out=turned).add_(c.eps), out=turned).masked_fill_(c.moves <= 0, 0.0)
-    u = _rotate(ratio, s.left_basis, s.right_basis.mT) * c.debias  # (4)
-    new = {"exp_avg": m, "exp_avg_sq": v, "left_basis": s.left_basis, "right_basis": s.right_basis}
-    first = due(c.first)
-    left, right = (s.left.clone(), s.right.clone()) if first else (s.left, s.right)  # a decomposition may fail
-    new |= {"left": _follow(left, x.g, c.fresh), "right": _follow(right, x.g.mT, c.fresh)}  # (5)
+    u = _rotate(ratio, s.left_basis, s.right_basis.mT).mul_(c.debias)  # (4)
+    new |= {"exp_avg": m, "exp_avg_sq": v, "left_basis": s.left_basis, "right_basis": s.right_basis}
     if first:
-        new |= {f"{side}_basis": where_due(c.first, first_basis(new[side]), new[f"{side}_basis"]) for side in SIDES}
+        for side in SIDES:
+            old = new[f"{side}_basis"]
+            new[f"{side}_basis"] = where_due(
+                c.first, first_basis(new[side], room=old if all_due(c.first) else None), old
+            )
     return {"g": u}, _turn(new, c.turn) if due(c.turn) else new
 
 
 def _turn(state: Values, flag: Tensor) -> Values:
     """Equation (7), where the flag is set."""
-    unrotated = _rotate(state["exp_avg"], state["left_basis"], state["right_basis"].mT)
+    m = state["exp_avg"] if all_due(flag) else state["exp_avg"].clone()
+    unrotated = _rotate(m, state["left_basis"], state["right_basis"].mT)
     new = dict(state)
     v = state["exp_avg_sq"]
     for side, axis in (("left", -2), ("right", -1)):
@@ -104,8 +111,11 @@ def _turn(state: Values, flag: Tensor) -> Values:
 
 
 def _rotate(x: Tensor, left: Tensor, right: Tensor) -> Tensor:
-    """left x right, where a side that has no basis is left alone."""
-    return times(right.mT, times(left, x).mT).mT
+    """left x right, where a side that has no basis is left alone; written over x."""
+    if has_side(right, x.mT):
+        half = times(left, x)
+        return torch.bmm(half, right, out=x) if half is not x else x.copy_(half @ right)
+    return x.copy_(times(left, x)) if has_side(left, x) else x
 
 
 def _follow(old: Tensor, x: Tensor, fresh: Tensor) -> Tensor:

@@ -79,7 +79,7 @@ MATRIX = (
     "Dion",
     "Adafactor",
 )
-WITH_SIDES = ("SOAP", "Shampoo")  # on steps that decompose nothing
+WITH_SIDES = ("SOAP", "Shampoo")
 
 
 @pytest.mark.slow
@@ -88,6 +88,19 @@ WITH_SIDES = ("SOAP", "Shampoo")  # on steps that decompose nothing
 def test_a_compiled_step_needs_no_more_than_the_largest_group(kind, require):
     require("compiler")
     assert beside_state(lambda ps: getattr(ep.optim, kind)(ps, lr=1e-3, runner="fused")) <= LARGEST
+
+
+@pytest.mark.slow
+@pytest.mark.compile
+@pytest.mark.parametrize("shapes", [SHAPES, SQUARE])
+@pytest.mark.parametrize("kind", WITH_SIDES)
+def test_nor_does_a_step_that_decomposes(kind, shapes, require):
+    """The third step does: besides state it takes at most twice the memory of what it decomposes."""
+    require("compiler")
+    most = LARGEST if shapes is SHAPES else ALL_SQUARE
+    assert (
+        beside_state(lambda ps: getattr(ep.optim, kind)(ps, lr=1e-3, runner="fused", refresh_every=2), shapes) <= most
+    )
 
 
 @pytest.mark.slow

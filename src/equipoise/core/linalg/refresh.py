@@ -16,9 +16,14 @@ def due(flag: Tensor) -> bool:
     return bool((flag > 0).any())
 
 
+def all_due(flag: Tensor) -> bool:
+    """Whether all of them are."""
+    return bool((flag > 0).all())
+
+
 def where_due(flag: Tensor, new: Tensor, old: Tensor) -> Tensor:
     """`new` [matrices, ...] where the flag is above 0, else `old`; no copy where it is above 0 everywhere."""
-    if new is old or bool((flag > 0).all()):
+    if new is old or all_due(flag):
         return new
     return torch.where(flag.view(-1, *(1,) * (new.ndim - 1)) > 0, new, old)
 

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+import equipoise as ep
 from equipoise._errors import ArgumentError
 from equipoise.core.linalg.eigenbasis import first_basis, next_basis
 from equipoise.core.linalg.inverse_power import inverse_power
+from equipoise.core.linalg.symmetric_eigen import symmetric_eigen
 
 
 def covariance(rows, columns, seed=0, count=2):
@@ -84,17 +86,48 @@ def test_a_gradient_that_is_not_finite_is_named():
             function(a)
 
 
+@pytest.mark.parametrize("value", [torch.inf, torch.nan, 1e30])
+@pytest.mark.parametrize("kind", ["SOAP", "Shampoo"])
+def test_state_stays_where_a_decomposition_would_fail(kind, value):
+    """A gradient that is not finite, or whose squares are not, is named before anything is overwritten."""
+    p = torch.nn.Parameter(torch.randn(4, 3))
+    optimizer = getattr(ep.optim, kind)([p], lr=0.1, refresh_every=1, runner="reference")
+    for step in range(3):
+        p.grad = torch.randn(4, 3)
+        if step == (1 if kind == "Shampoo" else 0):
+            kept = [p.detach().clone(), *[value.clone() for value in optimizer.state[p].values()]]
+            p.grad[1, 2] = value
+            with pytest.raises(ArgumentError, match=r"not finite in matrices \[0\].*skip_nonfinite"):
+                optimizer.step()
+            fresh = [p, *optimizer.state[p].values()]
+            assert all(map(torch.equal, kept, fresh[: len(kept)]))
+            p.grad[1, 2] = 0.5
+        optimizer.step()
+        assert p.isfinite().all()
+
+
+def test_eigenvectors_come_in_the_room_given():
+    a, room = covariance(5, 7), torch.empty(2, 5, 5, dtype=torch.float64)
+    values, vectors = symmetric_eigen(a, room=room)
+    assert vectors.data_ptr() == room.data_ptr()
+    assert torch.allclose((vectors * values[:, None, :]) @ vectors.mT, a)
+    room.zero_()
+    assert torch.equal(inverse_power(a, 0.25, room=room), inverse_power(a, 0.25))
+    assert torch.equal(first_basis(a, room=room), first_basis(a))
+
+
 def test_a_solver_that_does_not_converge_gets_more_digits(monkeypatch):
     whole = torch.linalg.eigh
 
-    def fails_in_float32(a):
+    def fails_in_float32(a, **more):
         if a.dtype == torch.float32:
             raise torch.linalg.LinAlgError
-        return whole(a)
+        return whole(a, **more)
 
     a = covariance(3, 5).float()
     wanted = first_basis(a)
     monkeypatch.setattr(torch.linalg, "eigh", fails_in_float32)
-    ours = first_basis(a)
-    assert ours.dtype == torch.float32
-    assert (ours.abs() - wanted.abs()).abs().max() < 1e-5
+    for room in (None, torch.empty_like(a)):
+        ours = first_basis(a, room=room)
+        assert ours.dtype == torch.float32
+        assert (ours.abs() - wanted.abs()).abs().max() < 1e-5
