@@ -54,16 +54,18 @@ def newton_schulz(
         return x.clone()
     short, long = sorted(x.shape[1:])
     blocks = blocks_of(tuple(coefficients), long / short, x.dtype)
-    small = [x.new_empty(len(x), short, short) for _ in range(4 if max(map(len, blocks)) > 1 else 2)]
+    one_by_one = max(map(len, blocks)) == 1
+    small = [x.new_empty(len(x), short, short) for _ in range(2 if one_by_one else 4)]
     large = [torch.empty_like(x) for _ in blocks[: 1 if overwrite else 2]] + [x] * overwrite
     for i, block in enumerate(blocks):
         gram, out = _gram(x, small[0]), large[i % 2]
         root = _divide_by_norm(gram, eps) if i == 0 else None
         factor = scale if i == len(blocks) - 1 else 1.0
-        if root is None and len(block) == 1:
+        if root is None and one_by_one:
             x = _one(x, block[0], small, factor, out)
         else:
-            x = _times(_product(block, small, factor, root), x, out)
+            q, rest = _product(block, small, factor, root)
+            x = _times(q, x, out, rest)
     return x
 
 
@@ -106,8 +108,9 @@ def _gram(x: Tensor, out: Tensor) -> Tensor:
     return torch.bmm(left, right, out=out)
 
 
-def _times(q: Tensor, x: Tensor, out: Tensor) -> Tensor:
-    return torch.bmm(q, x, out=out) if x.shape[1] <= x.shape[2] else torch.bmm(x, q, out=out)
+def _times(q: Tensor, x: Tensor, out: Tensor, factor: float) -> Tensor:
+    left, right = (q, x) if x.shape[1] <= x.shape[2] else (x, q)
+    return torch.baddbmm(x, left, right, beta=0.0, alpha=factor, out=out)
 
 
 def _divide_by_norm(gram: Tensor, eps: float) -> Tensor:
@@ -119,28 +122,33 @@ def _divide_by_norm(gram: Tensor, eps: float) -> Tensor:
 
 
 def _one(x: Tensor, triple: Triple, small: list[Tensor], factor: float, out: Tensor) -> Tensor:
-    """(3) as a X + Z X: the identity's share of X is not rounded twice."""
+    """(3) as a X + Z X: the identity's share of X is not rounded twice. Between longer blocks that gains nothing."""
     a, b, c = triple
     z = _quadratic(small[0], b, c, small[1])
     left, right = (z, x) if x.shape[1] <= x.shape[2] else (x, z)
     return torch.baddbmm(x, left, right, beta=a * factor, alpha=factor, out=out)
 
 
-def _product(block: Block, small: list[Tensor], factor: float, root: Tensor | None) -> Tensor:
-    """(2) and (4): Q of one block, times `factor` and `root`. R in small[0] is used up."""
+def _product(block: Block, small: list[Tensor], factor: float, root: Tensor | None) -> tuple[Tensor, float]:
+    """(2) and (4): Q of one block times `root`, and the number it is to be multiplied by. R in small[0] is used up.
+
+    Most of P is a I: in 16 bits its diagonal would be off by the rounding of a, so P holds a rounded a, and the number
+    makes up for it.
+    """
     r, p, q, t = (*small, *small)[:4]  # of one iteration only the first two are used
     for j, (a, b, c) in enumerate(block):
-        last = j == len(block) - 1
-        f = factor if last else 1.0
-        _diagonal(_quadratic(r, b * f, c * f, p)).add_(a * f)
-        if not last:
+        rounded = torch.tensor(a, dtype=r.dtype).item()
+        f = rounded / a if a else 1.0
+        factor /= f
+        _diagonal(_quadratic(r, b * f, c * f, p)).add_(rounded)
+        if j < len(block) - 1:
             torch.bmm(p, r, out=t)
-            torch.bmm(t, p, out=r)
+            torch.baddbmm(r, t, p, beta=0.0, alpha=f**-2, out=r)
         if j == 0:
             q, p = p, q
         else:
             q, t = torch.bmm(p, q, out=t), q
-    return q if root is None else q.mul_(root)
+    return (q if root is None else q.mul_(root)), factor
 
 
 def _quadratic(r: Tensor, b: float, c: float, out: Tensor) -> Tensor:
