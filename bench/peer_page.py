@@ -136,8 +136,7 @@ READING = (
     "Every method of ours for which one of these libraries has a class, with the same numbers in each. A cell is "
     "the step as the library's constructor makes it; in brackets a faster way without a compiler that it offers "
     "(`fused`, or `loop` for `foreach=False`). torchao compiles by itself. A dash: not in that library. No "
-    'compiler: our `runner="blocked"`; methods that need a sum over a tensor are stepped there tensor by tensor, '
-    "by the reference, and slowly. First step: ours, compilation included; less once the cache is warm. Muon and "
+    'compiler: our `runner="blocked"`. First step: ours, compilation included; less once the cache is warm. Muon and '
     "NorMuon step the matrices alone, SOAP and Shampoo those of the blocks, means over the ten steps between "
     "refreshes: their products make the figures large. SAM and its kin: both halves around torch's fused AdamW, "
     "without the model's passes between them, and so with one gradient in both: of these ends only tell that weights "
