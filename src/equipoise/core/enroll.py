@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
+from difflib import get_close_matches
 from functools import cache
 from inspect import signature
 from typing import Any
@@ -12,11 +14,16 @@ from torch import Tensor
 from equipoise._errors import ArgumentError, near
 from equipoise.core.chain import Chain, complete
 from equipoise.core.entry import Entry
+from equipoise.core.hyper import NOT_HYPER
 from equipoise.core.matrices import view_shape
 from equipoise.core.numerics import SUPPORTED, real_view
 from equipoise.core.roles import clean_name
 from equipoise.core.schedule import Schedule
 from equipoise.core.spread import Links, adapter, is_spread
+
+_WORDS = ("rounding", "rounding_seed", "matrix_view", "peak_lr", "maximize", "param_names")
+_FOREIGN = ("initial_lr", "max_lr", "min_lr", "swa_lr", "max_momentum", "base_momentum")  # of torch's schedulers
+_ALIKE = 0.8
 
 
 def as_chain(chain: object) -> Chain:
@@ -72,6 +79,17 @@ def check_parameters(group: Mapping[str, Any], chain: Chain) -> None:
             )
         if own.solves:
             view_shape(p.shape, group.get("matrix_view", "rows"))
+
+
+def warn_of_slips(given: Set[str], group: Mapping[str, Any], chain: Chain) -> None:
+    """Warn of given keys that nobody reads and that look like one that is read: a slip of the pen would do nothing."""
+    own = {"betas" if key in ("beta1", "beta2") else key for key in chain.hyper_names}
+    read = own | {"params", "lr", *_WORDS} | (group.keys() - given)
+    for key in given:
+        close = get_close_matches(key, read, n=1, cutoff=_ALIKE)
+        if key not in read and key not in _FOREIGN and close:
+            cure = f"Did you mean {close[0]!r}? Known here: {', '.join(sorted(read - {*NOT_HYPER}))}."
+            warnings.warn(f"param group key {key!r} = {group[key]!r} is read by nobody. {cure}", stacklevel=6)
 
 
 def entries_of(

@@ -111,6 +111,7 @@ class Optimizer(torch.optim.Optimizer):
         group = self.param_groups[-1]
         try:
             self._enroll(group, own)
+            enroll.warn_of_slips(param_group.keys() - self.defaults.keys(), group, self._chains[-1])
         except Exception:
             del self.param_groups[index:], self._schedules[index:], self._chains[index:], self._signatures[index:]
             raise
