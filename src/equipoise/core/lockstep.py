@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -146,10 +147,15 @@ def _reduce_here(waits: Sequence[Wait]) -> list[Answer]:
     """Those that wait at the same stage share one reduction."""
     together = grouped(waits)
     found: dict[object, Answer] = {
-        key: {name: combine([wait.parts[name] for wait in group], group[0].dtype) for name in group[0].parts}
+        key: {name: combine([wait.parts[name] for wait in group], widest(group)) for name in group[0].parts}
         for key, group in together.items()
     }
     return [found[wait.stage.key] for wait in waits]
+
+
+def widest(waits: Sequence[Wait]) -> torch.dtype:
+    """The dtype that holds what all of them compute."""
+    return reduce(torch.promote_types, (wait.dtype for wait in waits))
 
 
 def grouped(waits: Sequence[Wait]) -> dict[object, list[Wait]]:

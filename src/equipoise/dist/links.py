@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from equipoise.core.entry import Entry
-from equipoise.core.lockstep import Answer, Share, Wait, agreed, column, grouped
+from equipoise.core.lockstep import Answer, Share, Wait, agreed, column, grouped, widest
 from equipoise.core.spread import local
 from equipoise.core.threshold import threshold
 from equipoise.dist.exchange import Exchange
@@ -182,7 +182,7 @@ class Processes:
         def everywhere(counts: Tensor) -> Tensor:
             return self.wire.all_reduce(counts.to(self._device()), self.circle.ranks, purpose_of(group))
 
-        return threshold(values, share, group[0].dtype, everywhere)
+        return threshold(values, share, widest(group), everywhere)
 
     # ---- the rest ---------------------------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from equipoise.core.lockstep import Engine, Wait, grouped, run_together
+from equipoise.core.lockstep import Engine, Wait, grouped, run_together, widest
 from equipoise.core.threshold import passes
 from equipoise.dist.asked import Asked, asked_by
 from equipoise.dist.laid import Kind, Laid, kinds_of
@@ -149,7 +149,7 @@ class Simulation:
         for group in groups:
             for part in group[0].parts.values():
                 if part.kind == "top":
-                    for numbers in passes(group[0].dtype):
+                    for numbers in passes(widest(group)):
                         self._add(
                             "all-reduce", group, self.circle, torch.full((1,) * len(self.mesh), _NUMBER * numbers)
                         )

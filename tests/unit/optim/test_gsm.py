@@ -98,3 +98,19 @@ def test_groups_that_disagree_on_the_share_are_refused():
     first.grad, second.grad = torch.ones(2, 3), torch.ones(2, 3)
     with pytest.raises(ArgumentError, match=r"0\.25, 0\.5.*same value"):
         optimizer.step()
+
+
+@pytest.mark.parametrize("runner", ["reference", "blocked"])
+def test_parameters_of_two_dtypes_share_one_exact_threshold(runner):
+    """A threshold in float32 would fall beside the float64 entry that it is."""
+    single = nn.Parameter(torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
+    double = nn.Parameter(torch.tensor([[1.5, 5 + 1e-12], [5 + 2e-12, 6.0]], dtype=torch.float64))
+    before = [p.detach().clone() for p in (single, double)]
+    optimizer = ep.Optimizer(
+        [single, double], ep.optim.gsm(lr=0.1, momentum=0.0, weight_decay=0.0, keep=0.25), runner=runner
+    )
+    for p in (single, double):
+        p.grad = torch.ones_like(p)
+    optimizer.step()
+    moved = [(p.detach() != b).tolist() for p, b in zip((single, double), before, strict=True)]
+    assert moved == [[[False, False], [False, False]], [[False, False], [True, True]]]
