@@ -18,10 +18,11 @@ from equipoise.core.hyper import NOT_HYPER
 from equipoise.core.matrices import view_shape
 from equipoise.core.numerics import SUPPORTED, real_view
 from equipoise.core.roles import clean_name
+from equipoise.core.rounding import SEED
 from equipoise.core.schedule import Schedule
 from equipoise.core.spread import Links, adapter, is_spread
 
-_WORDS = ("rounding", "rounding_seed", "matrix_view", "peak_lr", "maximize", "param_names")
+_WORDS = ("rounding", SEED, "matrix_view", "peak_lr", "maximize", "param_names")
 _FOREIGN = ("initial_lr", "max_lr", "min_lr", "swa_lr", "max_momentum", "base_momentum")  # of torch's schedulers
 _ALIKE = 0.8
 

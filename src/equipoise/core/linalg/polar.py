@@ -3,7 +3,8 @@
 Source     Higham 2008, "Functions of Matrices", chapter 8; quintics and use in optimizers: Jordan et al. 2024 (Muon).
            The iteration on the Gram matrix with restarts is known as Gram Newton-Schulz; the split used here is ours.
 Differs    Reference code divides X by its norm first. Here the norm is the root of the Gram matrix's trace, which is
-           at hand, and the division rides on a factor of the shorter side: no pass over X.
+           at hand, and the division rides on a factor of the shorter side: no pass over X. Where P is formed, a is
+           rounded to X's dtype, b and c are scaled alike, and the products that P enters make up for it.
 Symbols    X: [matrices, rows, columns], m the shorter side, n the longer; R, Z, P, Q: [matrices, m, m], polynomials in
            X X^T (in X^T X when there are more rows than columns); (a, b, c): one triple per iteration.
 Rule       R = X X^T / max(|X|, eps)^2                                     (1) at the first iteration, else X X^T
@@ -137,7 +138,7 @@ def _product(block: Block, small: list[Tensor], factor: float, root: Tensor | No
     """
     r, p, q, t = (*small, *small)[:4]  # of one iteration only the first two are used
     for j, (a, b, c) in enumerate(block):
-        rounded = torch.tensor(a, dtype=r.dtype).item()
+        rounded = _rounded(a, r.dtype)
         f = rounded / a if a else 1.0
         factor /= f
         _diagonal(_quadratic(r, b * f, c * f, p)).add_(rounded)
@@ -149,6 +150,10 @@ def _product(block: Block, small: list[Tensor], factor: float, root: Tensor | No
         else:
             q, t = torch.bmm(p, q, out=t), q
     return (q if root is None else q.mul_(root)), factor
+
+
+def _rounded(a: float, dtype: torch.dtype) -> float:
+    return torch.tensor(a, dtype=dtype).item()
 
 
 def _quadratic(r: Tensor, b: float, c: float, out: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from equipoise._errors import ArgumentError
+from equipoise.core.linalg import polar
 from equipoise.core.linalg.polar import blocks_of, newton_schulz
 from equipoise.core.linalg.polar_coefficients import SETS, coefficients_of
 from oracles.core import polar as oracle
@@ -149,6 +150,18 @@ def test_in_bfloat16_no_further_from_the_polynomial_than_torch(shape):
     factor = torch.stack([torch.from_numpy(oracle.polar_factor(one.numpy())) for one in x])
     assert error(ours, exact) < 1.05 * error(theirs, exact)
     assert error(ours, factor) < 1.01 * error(theirs, factor)
+
+
+@pytest.mark.parametrize("shape", [(2, 9, 30), (2, 30, 9)])
+@pytest.mark.parametrize("name", ["jordan", "polar_express", "lipschitz6"])
+def test_whatever_rounding_makes_of_a_is_made_up_for(name, shape, monkeypatch):
+    """Exact for any number in the place of a, so that in 16 bits the rounding of a costs nothing."""
+    x = torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    wanted = newton_schulz(x, coefficients_of(name), scale=0.3)
+    monkeypatch.setattr(polar, "_rounded", lambda a, dtype: 0.7 * a)
+    assert error(newton_schulz(x, coefficients_of(name), scale=0.3), wanted) < 1e-12
+    monkeypatch.setattr(polar, "_times", lambda q, x, out, factor, real=polar._times: real(q, x, out, 1.0))
+    assert error(newton_schulz(x, coefficients_of(name), scale=0.3), wanted) > 0.1
 
 
 def test_in_bfloat16_one_block_of_all_iterations_would_fail(monkeypatch):
