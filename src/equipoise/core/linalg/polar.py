@@ -56,18 +56,29 @@ def newton_schulz(
     short, long = sorted(x.shape[1:])
     blocks = blocks_of(tuple(coefficients), long / short, x.dtype)
     one_by_one = max(map(len, blocks)) == 1
-    small = [x.new_empty(len(x), short, short) for _ in range(2 if one_by_one else 4)]
-    large = [torch.empty_like(x) for _ in blocks[: 1 if overwrite else 2]] + [x] * overwrite
+    large = [torch.empty_like(x, memory_format=torch.contiguous_format) for _ in blocks[:2]]
+    if overwrite and x.is_contiguous():
+        large[1:] = [x]
+    own = x.new_empty(len(x), short, short)
     for i, block in enumerate(blocks):
-        gram, out = _gram(x, small[0]), large[i % 2]
+        out = large[i % len(large)]
+        room = _room(out, len(block), short)
+        gram = _gram(x, room.pop() if len(block) == 1 else own)
         root = _divide_by_norm(gram, eps) if i == 0 else None
         factor = scale if i == len(blocks) - 1 else 1.0
         if root is None and one_by_one:
-            x = _one(x, block[0], small, factor, out)
+            x = _one(x, gram, block[0], own, factor, out)
         else:
-            q, rest = _product(block, small, factor, root)
-            x = _times(q, x, out, rest)
+            rest = _product(block, gram, own, room, factor, root)
+            x = _times(own, x, out, rest)
     return x
+
+
+def _room(out: Tensor, count: int, short: int) -> list[Tensor]:
+    """Stacks of small matrices, in the place of the product still to come as far as they fit there."""
+    size = len(out) * short * short
+    inside = [out.view(-1)[i * size :][:size].view(-1, short, short) for i in range(min(count, out.numel() // size))]
+    return inside + [out.new_empty(len(out), short, short) for _ in range(count - len(inside))]
 
 
 def blocks_of(coefficients: Block, ratio: float, dtype: torch.dtype) -> list[Block]:
@@ -115,41 +126,54 @@ def _times(q: Tensor, x: Tensor, out: Tensor, factor: float) -> Tensor:
 
 
 def _divide_by_norm(gram: Tensor, eps: float) -> Tensor:
-    """(1), in place; returns 1 / max(|X|, eps), [matrices, 1, 1]."""
+    """(1), in place; returns 1 / max(|X|, eps), [matrices]."""
     trace = _diagonal(gram).sum(-1, dtype=torch.promote_types(gram.dtype, torch.float32))
-    inverse = trace.clamp_min(eps * eps).reciprocal()[:, None, None]
-    gram.mul_(inverse)
+    inverse = trace.clamp_min(eps * eps).reciprocal()
+    _scale(gram, inverse)
     return inverse.sqrt()
 
 
-def _one(x: Tensor, triple: Triple, small: list[Tensor], factor: float, out: Tensor) -> Tensor:
+def _scale(stack: Tensor, factors: Tensor) -> None:
+    """Matrix by matrix: all at once, torch would take the product in the factors' dtype, with copies of that size."""
+    torch._foreach_mul_(stack.unbind(), factors.unbind())
+
+
+def _one(x: Tensor, r: Tensor, triple: Triple, z: Tensor, factor: float, out: Tensor) -> Tensor:
     """(3) as a X + Z X: the identity's share of X is not rounded twice. Between longer blocks that gains nothing."""
     a, b, c = triple
-    z = _quadratic(small[0], b, c, small[1])
+    _quadratic(r, b, c, z)
     left, right = (z, x) if x.shape[1] <= x.shape[2] else (x, z)
     return torch.baddbmm(x, left, right, beta=a * factor, alpha=factor, out=out)
 
 
-def _product(block: Block, small: list[Tensor], factor: float, root: Tensor | None) -> tuple[Tensor, float]:
-    """(2) and (4): Q of one block times `root`, and the number it is to be multiplied by. R in small[0] is used up.
+def _product(block: Block, r: Tensor, out: Tensor, room: list[Tensor], factor: float, root: Tensor | None) -> float:
+    """(2) and (4): Q of one block times `root`, in `out`; returns the number it is to be multiplied by. R is used up.
 
     Most of P is a I: in 16 bits its diagonal would be off by the rounding of a, so P holds a rounded a, and the number
     makes up for it.
+
+    Args:
+        out: R's own place where the block is longer than one iteration.
+        room: as many stacks as the block has iterations, none of a single one.
     """
-    r, p, q, t = (*small, *small)[:4]  # of one iteration only the first two are used
+    q = None
     for j, (a, b, c) in enumerate(block):
         rounded = _rounded(a, r.dtype)
         f = rounded / a if a else 1.0
         factor /= f
+        p = room.pop() if room else out
         _diagonal(_quadratic(r, b * f, c * f, p)).add_(rounded)
+        t = out
         if j < len(block) - 1:
-            torch.bmm(p, r, out=t)
+            t = torch.bmm(p, r, out=room.pop())
             torch.baddbmm(r, t, p, beta=0.0, alpha=f**-2, out=r)
-        if j == 0:
-            q, p = p, q
+        if q is None:
+            q, room = p, [*room, t]
         else:
-            q, t = torch.bmm(p, q, out=t), q
-    return (q if root is None else q.mul_(root)), factor
+            q, room = torch.bmm(p, q, out=t), [*room, p, q]
+    if root is not None:
+        _scale(out, root)
+    return factor
 
 
 def _rounded(a: float, dtype: torch.dtype) -> float:

@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.profiler import ProfilerActivity, profile
 
 from equipoise._errors import ArgumentError
 from equipoise.core.linalg import polar
@@ -183,10 +184,24 @@ def test_what_is_no_set_is_refused(given_set, steps, words):
         coefficients_of(given_set, steps)
 
 
-@pytest.mark.parametrize("iterations", [1, 2, 3])
-def test_memory_that_is_given_away_changes_nothing_but_itself(iterations):
-    x = torch.randn(2, 6, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+@pytest.mark.parametrize("iterations", [1, 2, 3, 7])
+@pytest.mark.parametrize("shape", [(6, 9), (6, 14), (20, 6)], ids=str)
+def test_memory_that_is_given_away_changes_nothing_but_itself(shape, iterations):
+    x = torch.randn(2, *shape, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
     triples = coefficients_of("cubic", iterations)
     wanted, before = newton_schulz(x, triples), x.clone()
+    for one, got in zip(x.numpy(), wanted.numpy(), strict=True):
+        assert abs(got - oracle.newton_schulz(one, triples)).max() < 1e-12
     assert torch.equal(newton_schulz(x.clone(), triples, overwrite=True), wanted)
+    laid_out_across = x.mT.contiguous().mT
+    assert torch.allclose(newton_schulz(laid_out_across, triples, overwrite=True), wanted, rtol=0, atol=1e-12)
     assert torch.equal(x, before)
+
+
+def test_the_norm_divides_without_copies_of_the_whole_stack():
+    """A product of bfloat16 and float32 stacks would be taken in two float32 copies, at the cost of a matrix product."""
+    x = torch.randn(4, 64, 256, generator=torch.Generator().manual_seed(4)).bfloat16()
+    with profile(activities=[ProfilerActivity.CPU], record_shapes=True, profile_memory=True) as seen:
+        newton_schulz(x, coefficients_of("jordan"))
+    sizes = sorted(e.cpu_memory_usage for e in seen.events() if e.cpu_memory_usage > 0 and not e.cpu_children)
+    assert sizes[-3:] == [2 * 4 * 64 * 64, 2 * x.numel(), 2 * x.numel()]
