@@ -199,7 +199,7 @@ def test_memory_that_is_given_away_changes_nothing_but_itself(shape, iterations)
 
 
 def test_the_norm_divides_without_copies_of_the_whole_stack():
-    """A product of bfloat16 and float32 stacks would be taken in two float32 copies, at the cost of a matrix product."""
+    """Torch would take a product of bfloat16 and float32 stacks in two float32 copies."""
     x = torch.randn(4, 64, 256, generator=torch.Generator().manual_seed(4)).bfloat16()
     with profile(activities=[ProfilerActivity.CPU], record_shapes=True, profile_memory=True) as seen:
         newton_schulz(x, coefficients_of("jordan"))
