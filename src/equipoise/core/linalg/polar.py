@@ -135,7 +135,7 @@ def _divide_by_norm(gram: Tensor, eps: float) -> Tensor:
 
 def _scale(stack: Tensor, factors: Tensor) -> None:
     """Matrix by matrix: all at once, torch would take the product in the factors' dtype, with copies of that size."""
-    torch._foreach_mul_(stack.unbind(), factors.unbind())
+    torch._foreach_mul_(stack.unbind(), factors.unbind())  # pyright: ignore[reportPrivateImportUsage]
 
 
 def _one(x: Tensor, r: Tensor, triple: Triple, z: Tensor, factor: float, out: Tensor) -> Tensor:
