@@ -58,7 +58,11 @@ class Chain:
 
     def __getstate__(self) -> dict[str, object]:
         """Without what is remembered: hashes of words differ between processes."""
-        return {name: value for name, value in self.__dict__.items() if name not in ("stages", "key", "_hash")}
+        return {
+            name: value
+            for name, value in self.__dict__.items()
+            if name not in ("stages", "key", "hyper_names", "_hash")
+        }
 
     @cached_property
     def _hash(self) -> int:
@@ -115,7 +119,7 @@ class Chain:
         """Values for `coef_names`, from the hyper-parameters of one group at one step (float64, on the host)."""
         return [float(v) for stage in self.stages for v in stage.coefs(hyper).values()]
 
-    @property
+    @cached_property
     def hyper_names(self) -> frozenset[str]:
         """Hyper-parameters that the stages read at every step, those of `otherwise` too."""
         rest = self.otherwise.hyper_names if self.otherwise is not None else frozenset[str]()

@@ -7,6 +7,7 @@ in float64, in one order whatever the number of threads.
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,8 @@ from torch import Tensor
 from torch.fx import GraphModule
 
 from equipoise.core.blocks import BLOCK, ONCE, blocks, cuttable
-from equipoise.core.driver import MOST_ARGUMENTS, SCRATCH, Calls
+from equipoise.core.driver import SCRATCH, Calls
+from equipoise.core.native import MOST_ARGUMENTS, Joined, addresses
 from equipoise.core.numerics import compute_dtype
 from equipoise.core.recorded import Argument, Record, Wrapper, wrapper_of
 from equipoise.core.trace import Asked, Layout
@@ -66,11 +68,11 @@ class Phases:
     def __init__(self, layout: Layout, columns: Sequence[Sequence[Tensor]]) -> None:
         self.layout, self.columns = layout, columns
         self.made: dict[Phase, Driven] = {}
-        self.grads: list[int] = []
+        self.grads = array("q")
 
     def begin(self, grads: Sequence[Tensor]) -> None:
         """Note where the gradients of a step are: contiguous, or in the order of their parameter's memory."""
-        self.grads = [*map(Tensor.data_ptr, grads)]
+        self.grads = addresses(grads)
 
     def run(
         self, phase: Phase, more: Sequence[Sequence[Tensor]], table: Tensor, only: range | None = None
@@ -84,8 +86,8 @@ class Phases:
             changing = [False, True, *[False] * (len(self.columns) - 1), *new]
             given = [_described(column) if free else column for column, free in zip(more, new, strict=True)]
             columns = [ps, grads, *self.columns[1:], *given]
-            backwards = len(self.made) % 2 == 1
-            self.made[phase] = Driven(phase, self.layout, columns, changing, table.shape[1], backwards=backwards)
+            later = self.layout.barriers - len(self.made)
+            self.made[phase] = Driven(phase, self.layout, columns, changing, table, later=later)
         return self.made[phase](table, self.grads, more, only)
 
 
@@ -99,8 +101,8 @@ class Driven:
         phase, layout: what runs on which kind of tensors.
         columns: its inputs as `trace.trace_list` groups them, for each tensor, without the table.
         changing: which columns lie elsewhere at every step.
-        width: of the table.
-        backwards: begin with the last tensors, which the phase before has left in cache.
+        table: like those that it will be given; what counts is its width and how far its rows are apart.
+        later: how many phases come after it.
     """
 
     def __init__(
@@ -109,23 +111,25 @@ class Driven:
         layout: Layout,
         columns: Sequence[Sequence[Tensor]],
         changing: Sequence[bool],
-        width: int,
+        table: Tensor,
         *,
-        backwards: bool = False,
+        later: int = 0,
     ) -> None:
-        self.columns, self.changing, self.width = columns, changing, width
+        self.columns, self.changing = columns, changing
+        self.width, self.pitch = table.shape[1], table.stride(0)
         self.dtype = compute_dtype(layout.p_dtype)
         asked, ps = phase.asked, columns[0]
         self.kinds = ["sum"] * 5 if asked.index < 0 and layout.measured else [kind for _, kind in asked.scalars]
         cuts = [[*blocks(p, BLOCK if asked.again else ONCE)] if phase.cut else [(0, p.shape[0])] for p in ps]
         self.items = [(i, start, end) for i, own in enumerate(cuts) for start, end in own]
-        self.lengths = torch.tensor([len(own) for own in cuts]) if len(self.items) > len(ps) else None
         self.scalars = torch.empty(len(self.items), len(self.kinds), dtype=self.dtype)
+        # The share of a "top" is the same in all blocks.
+        self.joined = Joined(self.scalars, [len(own) for own in cuts], [kind != "sum" for kind in self.kinds])
         self.rows = [torch.empty(p.shape[0], len(asked.rows), dtype=self.dtype) for p in ps] if asked.rows else []
-        self.backwards, self.calls = backwards, self._calls(phase, backwards)
+        self.calls = self._calls(phase, self._order(later) if not asked.thresholds else None)
 
     def __call__(
-        self, table: Tensor, grads: Sequence[int], more: Sequence[Sequence[Tensor]], only: range | None = None
+        self, table: Tensor, grads: array[int], more: Sequence[Sequence[Tensor]], only: range | None = None
     ) -> tuple[Tensor, list[Tensor]]:
         """Run the phase, told where gradients are; `more` are the other columns, of which some changed.
 
@@ -134,9 +138,12 @@ class Driven:
             the next run uses again; of `only` some tensors, if so told.
         """
         changing = self.changing[len(self.changing) - len(more) :]
-        changed = [t.data_ptr() for column, new in zip(more, changing, strict=True) if new for t in column]
-        self.calls([0, table.data_ptr(), *grads, *changed], self._places(only) if only is not None else None)
-        scalars = self._joined() if self.kinds else table
+        changed = [t for column, new in zip(more, changing, strict=True) if new for t in column]
+        bases = array("q", (0, table.data_ptr())) + grads
+        if changed:
+            bases += addresses(changed)
+        self.calls(bases, self._places(only) if only is not None else None)
+        scalars = self.joined() if self.kinds else table
         return (
             (scalars, self.rows)
             if only is None
@@ -146,24 +153,18 @@ class Driven:
     def _places(self, only: range) -> range:
         """Where the items of these tensors are among the calls."""
         start, stop = (bisect_left(self.items, (i,)) for i in (only.start, only.stop))
-        count = len(self.items)
-        return range(count - stop, count - start) if self.backwards else range(start, stop)
+        return range(start, stop)
 
-    def _joined(self) -> Tensor:
-        if self.lengths is None:
-            return self.scalars.double()
-        kinds = {"sum": "sum", "max": "max", "top": "max"}  # the share of a "top" is the same in all blocks
-        if set(self.kinds) == {"sum"}:
-            return torch.segment_reduce(self.scalars.double(), "sum", lengths=self.lengths, unsafe=True)
-        columns = [
-            torch.segment_reduce(column.contiguous(), kinds[kind], lengths=self.lengths, unsafe=True)
-            for column, kind in zip(self.scalars.double().unbind(1), self.kinds, strict=True)
-        ]
-        return torch.stack(columns, 1)
+    def _order(self, later: int) -> Tensor:
+        """The last phase takes the largest items first, so that threads end together; each phase begins with what the
+        one before it has left in cache."""
+        sizes = [(end - start) * self.columns[0][i][0].numel() for i, start, end in self.items]
+        order = torch.argsort(torch.tensor(sizes), descending=True, stable=True)
+        return order.flip(0) if later % 2 else order
 
     # ---- what the driver is given -----------------------------------------------------------------------------------
 
-    def _calls(self, phase: Phase, backwards: bool) -> Calls:
+    def _calls(self, phase: Phase, order: Tensor | None) -> Calls:
         wrapper = phase.wrapper
         records: dict[tuple[_Input, ...], Record] = {}
         places: dict[tuple[_Input, ...], list[int]] = {}
@@ -182,8 +183,8 @@ class Driven:
             self._fill(args, refs, records[key], torch.tensor(own))
         memory = max(record.memory for record in records.values())
         functions = [wrapper.address(name) for name, _ in one.calls]
-        if backwards:
-            args, refs = args.flip(0), refs.flip(0)
+        if order is not None:
+            args, refs = args[order], refs[order]
         return Calls(functions, counts, args, refs, memory, alone=phase.alone)
 
     def _inputs(self, i: int, length: int) -> tuple[_Input, ...]:
@@ -212,7 +213,7 @@ class Driven:
         if of < 0:
             return self._own(number, record, places, items)
         if of == len(self.columns):
-            return number + which * (self.width * self.dtype.itemsize), _TABLE
+            return number + which * (self.pitch * self.dtype.itemsize), _TABLE
         column, first = self.columns[of], int(which[0])
         if column[first].shape[0] == self.columns[0][first].shape[0]:
             number = number + start * _row_bytes(column[first])

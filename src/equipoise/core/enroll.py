@@ -130,3 +130,14 @@ def nested_state(entry: Entry, own: Mapping[str, Tensor]) -> dict[str, dict[str,
         if key in own:
             nested.setdefault(part, {})[spec.name] = own[key]
     return nested
+
+
+def by_parameter(groups: Sequence[Mapping[str, Any]], words: Mapping[int, str]) -> list[str | None]:
+    """Words that are kept by the ids of parameters, in the order of the parameters."""
+    return [words.get(id(p)) for group in groups for p in group["params"]]
+
+
+def by_id(groups: Sequence[Mapping[str, Any]], words: Sequence[str | None]) -> dict[int, str]:
+    """What `by_parameter` made, by the ids that parameters have now."""
+    parameters = [p for group in groups for p in group["params"]]
+    return {id(p): word for p, word in zip(parameters, words, strict=True) if word is not None}

@@ -21,6 +21,7 @@ from equipoise.core.entry import Entry, RunnerChoice
 from equipoise.core.finite import left_out
 from equipoise.core.hyper import Schedules, advanced, peak_lr
 from equipoise.core.measure import Measured, measured
+from equipoise.core.observed import observed
 from equipoise.core.roles import clean_name
 from equipoise.core.rounding import MODES, SEED, rounded
 from equipoise.core.runner_choice import RUNNERS, chosen, read_switches
@@ -207,11 +208,12 @@ class Optimizer(torch.optim.Optimizer):
 
     # ---- stepping -------------------------------------------------------------------------------------------------
 
+    profile_hook_step = staticmethod(observed)
+
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
         """One step for every parameter that has a gradient. A closure is called first, with gradients on."""
-        with torch.enable_grad():
-            loss = closure() if closure is not None else None
+        loss = torch.enable_grad()(closure)() if closure is not None else None
         self._step()
         return loss
 
@@ -281,20 +283,13 @@ class Optimizer(torch.optim.Optimizer):
     def __getstate__(self) -> dict[str, Any]:
         """As torch's: no hooks and no plans. Chains that a factory made are made again, so they need not be saved."""
         chains = None if self._factory is not None else self._chains
-        words = {"_names": self._by_parameter(self._names), "_roles": self._by_parameter(self._roles)}
+        words = {key: enroll.by_parameter(self.param_groups, getattr(self, key)) for key in ("_names", "_roles")}
         own = {key: getattr(self, key) for key in _SAVED.split()}
         return {**super().__getstate__(), **own, "_chains": chains, **words}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        self._names, self._roles = self._by_id(state["_names"]), self._by_id(state["_roles"])
+        self._names, self._roles = (enroll.by_id(self.param_groups, state[key]) for key in ("_names", "_roles"))
         self._stepper, self._links, self._measure, self.measured = None, None, False, {}
         if state["_chains"] is None:
             self._chains = [self._chain_of(group) for group in self.param_groups]
-
-    def _by_parameter(self, words: dict[int, str]) -> list[str | None]:
-        return [words.get(id(p)) for group in self.param_groups for p in group["params"]]
-
-    def _by_id(self, words: list[str | None]) -> dict[int, str]:
-        parameters = [p for group in self.param_groups for p in group["params"]]
-        return {id(p): word for p, word in zip(parameters, words, strict=True) if word is not None}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
@@ -22,6 +23,7 @@ from equipoise.core.entry import (
 )
 from equipoise.core.lockstep import run_together
 from equipoise.core.matrices import view_shape
+from equipoise.core.native import addresses
 from equipoise.core.numerics import flat, real_view, rows
 from equipoise.core.run_blocked import Slices
 from equipoise.core.run_fused import Handed, Lists
@@ -77,7 +79,7 @@ class StepPlan:
         kept = [value for own in self.states.values() for key, value in own.items() if key != "step"]
         whole = [entry.parameter for entry in self.entries.values() if entry.piece is None]
         self.kept = [*whole, *(value for value in kept if isinstance(value, Tensor))]
-        self.kept_at = self._where()
+        self.kept_at = self._where(array("q", map(Tensor.data_ptr, self.kept)))
         self.views = {i: entries[i].view for i in active}
         self.scratch = Scratch()
         kinds: dict[Kind, list[int]] = {}
@@ -155,10 +157,10 @@ class StepPlan:
     def fresh(self) -> bool:
         """Whether parameters and state still live where they lived when the batches were made: kernels are called
         with addresses."""
-        return self.kept_at == self._where()
+        return self.kept_at == self._where(addresses(self.kept))
 
-    def _where(self) -> list[int]:
-        return [*map(Tensor.data_ptr, self.kept), *(local(p).data_ptr() for p in self.pieces)]
+    def _where(self, kept: array[int]) -> array[int]:
+        return kept + array("q", (local(p).data_ptr() for p in self.pieces))
 
     @property
     def ahead(self) -> bool:
@@ -224,7 +226,7 @@ def _waits(chain: Chain) -> bool:
 
 
 def _pick(table: Tensor, members: Sequence[int], row_of: Mapping[int, int]) -> Tensor:
-    if len(table) == 1:
+    if table.shape[0] == 1:
         return table.expand(len(members), -1)
     return table[torch.tensor([row_of[i] for i in members])]
 

@@ -24,6 +24,7 @@ from equipoise.core.trace import EXTENT, SCALAR_IN_LISTS, Asked, Known, Layout, 
 LENGTH = 8
 LEAST_EXTENT = 2
 MOST_NUMEL = 2**31 - 1
+SPARE = 16  # columns of the table for answers; more are made when they are needed
 
 
 @dataclass(frozen=True)
@@ -78,11 +79,12 @@ class Lists:
             columns.append(self._pad(own, dtype, shape))
         self.columns = columns
         self.fill, self.dtype = self._pad((), layout.g_dtype), compute_dtype(layout.p_dtype)
-        self.rows = torch.zeros(len(ps) + self.missing, layout.width, dtype=torch.float64)
-        width = layout.width - (EXTENT if layout.spread else 0)
-        self.own = self.rows[: len(ps), :width]
+        # Coefficients and answers are written anew at every step; where parts lie in the whole stays.
+        self.table = torch.zeros(len(columns[0]), layout.width + SPARE, dtype=self.dtype, device=layout.device)
         if layout.spread:
-            self.rows[: len(ps), width:] = torch.tensor(extents, dtype=torch.float64)
+            places = slice(layout.width - EXTENT, layout.width)
+            self.table[: len(ps), places] = torch.tensor(extents, dtype=torch.float64)
+        self.first = self.table[:, : layout.width]
         self.kernels: dict[tuple[Known, ...], Kernel] = {}
         self.phases, self.barriers = Phases(layout, columns), layout.barriers
         self.sums: list[list[float]] = []
@@ -96,10 +98,10 @@ class Lists:
 
     def run(self, gs: Sequence[Tensor], rows: Tensor) -> Engine:
         """Step all tensors: `gs` shaped like the parameters given, `rows` [count, width] float64 on the CPU."""
-        self.own.copy_(rows)
+        self._write(slice(0, rows.shape[1]), rows)
+        table, given = self.first, []
         if self.missing:
-            self.rows[self.count :] = self.rows[self.count - 1]
-        table, given = self.rows.to(self.layout.device, self.dtype), []
+            table[self.count :] = table[self.count - 1]
         known: tuple[Known, ...] = ()
         self.phases.begin(gs)
         while True:
@@ -117,48 +119,55 @@ class Lists:
             stage = self.layout.chain.stages[asked.index]
             if stage.reduction == "matrix":
                 if "matrix" in self.layout.apart:
-                    results = yield self._handed(asked, ran.views)
+                    results = yield self._handed(asked, ran.views, rows)
                 else:
-                    results = self._solved(asked, ran.stacks)
+                    results = self._solved(asked, ran.stacks, rows)
                 assert results is not None
                 given += [self._pad(list(values), values[0].dtype) for values in results.values()]
                 dtypes = tuple(values[0].dtype for values in results.values())
                 known = (*known, Known("matrix", tuple(results), dtypes, asked.rows))
             else:
-                shares = _shares(asked, ran.scalars[: self.count], ran.again)
+                shares = _shares(asked, ran.scalars[: self.count] if self.missing else ran.scalars, ran.again)
                 spread = stage.reduction in self.layout.apart
                 answer = yield Wait(self.layout.chain, asked.index, self.members, shares, spread, dtype=self.dtype)
                 assert answer is not None
-                table = torch.cat([table, self._columns(answer, table)], 1)
+                table = self._with_answer(table, answer)
                 known = (*known, answered(self.layout, asked))
             given += [self._with_rows(ran.rows)] if asked.rows else []
 
-    def _solved(self, asked: Asked, stacks: Sequence[Tensor]) -> dict[str, Sequence[Tensor]]:
+    def _solved(self, asked: Asked, stacks: Sequence[Tensor], rows: Tensor) -> dict[str, Sequence[Tensor]]:
         """A matrix stage of tensors that are whole here: by name, what it makes of every tensor."""
         assert self.stacks is not None
         x = dict(zip(asked.tensors, stacks, strict=True))
-        return {
-            name: self._views(value)
-            for name, value in self.stacks.solve(asked.index, x, self.rows[: self.count]).items()
-        }
+        return {name: self._views(value) for name, value in self.stacks.solve(asked.index, x, rows).items()}
 
     def _go_ahead(self, asked: Asked) -> None:
         """Before a phase that writes state early: what can fail here should, before anything is written."""
         self._kernel((answered(self.layout, asked),))
         self.ahead = True
 
-    def _columns(self, answer: Answer, table: Tensor) -> Tensor:
-        """Answers as columns of the table: one number for all tensors, or one for each."""
+    def _with_answer(self, table: Tensor, answer: Answer) -> Tensor:
+        """The table of the next phase: answers are its last columns, one number for all tensors or one for each."""
         values = [value for value in answer.values() if isinstance(value, Tensor)]
-        columns = torch.stack(values, -1).to(table).expand(self.count, -1)
-        return torch.cat([columns, columns.new_zeros(self.missing, len(values))]) if self.missing else columns
+        width = table.shape[1]
+        if self.table.shape[1] < width + len(values):
+            self.table = torch.cat([self.table, table.new_zeros(len(table), max(SPARE, len(values)))], 1)
+            self.first = self.table[:, : self.first.shape[1]]
+            self.phases.made.clear()  # they know how far its rows are apart
+        for k, value in enumerate(values, width):
+            self._write(k, value)
+        return self.table[:, : width + len(values)]
 
-    def _handed(self, asked: Asked, views: Sequence[Sequence[Tensor]]) -> Wait:
+    def _write(self, columns: slice | int, values: Tensor) -> None:
+        """Columns of the table, for all tensors; on the host in NumPy, which costs less."""
+        self.table[: self.count, columns] = values
+
+    def _handed(self, asked: Asked, views: Sequence[Sequence[Tensor]], rows: Tensor) -> Wait:
         """What is to be solved together with parts that other processes hold."""
         assert self.handed is not None
         shares = {name: Share("whole", own) for name, own in zip(asked.tensors, views, strict=True)}
         return Wait(
-            self.layout.chain, asked.index, self.members, shares, spread=True, rows=self.rows[: self.count],
+            self.layout.chain, asked.index, self.members, shares, spread=True, rows=rows,
             views=self.handed.views, free=self.handed.free, dtype=self.dtype,
         )  # fmt: skip
 
@@ -182,6 +191,7 @@ class Lists:
             kernel.calls += 1
             return self.phases.run(kernel.phase, more, table, only)
         grads = [g if g.shape == p.shape else g.view(p.shape) for g, p in zip(grads, self.columns[0], strict=True)]
+        table = table.contiguous()
         columns = [self.columns[0], grads, *self.columns[1:], *more]
         scalars, rows, with_rows = [], [], len(kernel.asked.rows)
         for start in only[:: kernel.length] if only is not None else range(0, self.count, kernel.length):
@@ -195,6 +205,8 @@ class Lists:
     def _ran(self, kernel: Kernel, grads: list[Tensor], given: list[list[Tensor]], table: Tensor) -> Ran:
         """A phase, run over all tensors."""
         asked = kernel.asked
+        if not asked.tensors:
+            return Ran(*self._launch(kernel, grads, given, table))
         if asked.thresholds:
             return self._passes(kernel, grads, given, table)
         stacks, views = [], []
@@ -243,8 +255,6 @@ class Lists:
 
 def _shares(asked: Asked, scalars: Tensor, again: Mapping[str, Again]) -> dict[str, Share]:
     return {
-        name: Share(kind, again=again[name], share=scalars[:, k].tolist())
-        if kind == "top"
-        else Share(kind, scalars[:, k])
-        for k, (name, kind) in enumerate(asked.scalars)
+        name: Share(kind, again=again[name], share=own.tolist()) if kind == "top" else Share(kind, own)
+        for (name, kind), own in zip(asked.scalars, scalars.unbind(1), strict=True)
     }

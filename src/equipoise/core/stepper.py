@@ -50,6 +50,7 @@ class Stepper:
         known = [state[e.parameter] for e in entries if e.parameter in state]
         self.counts = [int(state[e.parameter].get("step", 0)) if e.parameter in state else 0 for e in entries]
         self.buffer = torch.tensor(self.counts, dtype=torch.float32)
+        self.counter: Any = self.buffer.numpy()  # the same memory
         for i, entry in enumerate(entries):
             if known and entry.parameter in state:
                 state[entry.parameter]["step"] = self.buffer[i]
@@ -77,6 +78,7 @@ class Stepper:
             StateError: an earlier step failed half way.
         """
         self.check_whole(self.state)
+        fresh = self.last is not None and self.last.fresh()  # first: it brings what the next lines need into cache
         given = {i: grad for i, p in enumerate(self.parameters) if (grad := p.grad) is not None}
         if not given:
             return {}
@@ -84,7 +86,7 @@ class Stepper:
         grads = self._grads(given)
         if self.links is not None and self.last is None:
             self.links.begin(self._recipe(active))
-        plan = self._plan(active, measured)
+        plan = self._plan(active, measured, fresh)
         self._count(active)
         tables = {chain: self._table(chain, leaders) for chain, leaders in self.leaders.items()}
         try:
@@ -114,9 +116,9 @@ class Stepper:
         grad = grad.detach() if grad.requires_grad else grad
         return -grad if self.groups[entry.group].get("maximize") else grad
 
-    def _plan(self, active: tuple[int, ...], measured: bool) -> StepPlan:
+    def _plan(self, active: tuple[int, ...], measured: bool, fresh: bool) -> StepPlan:
         plan = self.plans.get((active, measured))
-        if plan is None or not plan.fresh():
+        if plan is None or not (fresh if plan is self.last else plan.fresh()):
             for i in active:
                 self._allocate(i)
             if len(self.plans) >= _MAX_PLANS:
@@ -167,9 +169,9 @@ class Stepper:
 
     def _count(self, active: tuple[int, ...], by: int = 1) -> None:
         if len(active) == len(self.entries):
-            self.buffer.add_(by)
+            self.counter += by
         else:
-            self.buffer[list(active)] += by
+            self.counter[list(active)] += by
         for i in active:
             self.counts[i] += by
 

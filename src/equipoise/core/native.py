@@ -1,0 +1,142 @@
+"""Native: the C++ that drives compiled kernels, and what Python would be slow at between them.
+
+A step's kernels go through more memory than caches hold, so that what runs between them finds its own code and objects
+gone: one call of C++ in the place of a few tensor operations, or of a lookup per tensor, is what a small step notices.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from array import array
+from collections.abc import Callable, Sequence
+from functools import cache
+
+import torch
+from torch import Tensor
+
+_PLACES = (16, 32, 64, 128)  # a kernel is given so many integers and takes the first ones: the caller owns the stack
+
+_CASES = "".join(
+    f"if (count <= {n}) return reinterpret_cast<void (*)({', '.join(['W'] * n)})>(f)"
+    f"({', '.join(f'a[{k}]' for k in range(n))});\n"
+    for n in _PLACES
+)
+_SOURCE = f"""
+#include <cstdint>
+#include <omp.h>
+using W = int64_t;  // pointers and sizes: eight bytes each, passed alike
+
+static void call(W f, W count, const W* a) {{
+{_CASES}}}
+
+static void item(W kernels, const W* functions, const W* counts, const W* args, const int32_t* refs, const W* bases,
+                 W scratch) {{
+    W resolved[{_PLACES[-1]}] = {{}};
+    for (W k = 0; k < kernels; k++) {{
+        const W count = counts[k];
+        for (W j = 0; j < count; j++) resolved[j] = args[j] + (refs[j] < 0 ? scratch : bases[refs[j]]);
+        call(functions[k], count, resolved);
+        args += count;
+        refs += count;
+    }}
+}}
+
+extern "C" void drive(W kernels, const W* functions, const W* counts, W width, W items, const W* args,
+                      const int32_t* refs, const W* bases, W scratch, W bytes, W threads) {{
+    const auto run = [&](W i, W thread) {{
+        const W at = width * i;
+        item(kernels, functions, counts, args + at, refs + at, bases, scratch + bytes * thread);
+    }};
+    if (threads < 2) {{
+        for (W i = 0; i < items; i++) run(i, 0);
+        return;
+    }}
+    #pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
+    for (W i = 0; i < items; i++) run(i, omp_get_thread_num());
+}}
+
+template <class T>
+static void join(W columns, const W* largest, W tensors, const W* lengths, const T* of, double* to) {{
+    for (W i = 0; i < tensors; i++, to += columns)
+        for (W block = 0; block < lengths[i]; block++, of += columns)
+            for (W k = 0; k < columns; k++) {{
+                const double now = of[k];
+                if (block == 0) to[k] = now;
+                else if (!largest[k]) to[k] += now;
+                else if (now > to[k] || now != now) to[k] = now;  // what is no number stays
+            }}
+}}
+
+extern "C" void join_float(W columns, const W* largest, W tensors, const W* lengths, const float* of, double* to) {{
+    join(columns, largest, tensors, lengths, of, to);
+}}
+
+extern "C" void join_double(W columns, const W* largest, W tensors, const W* lengths, const double* of, double* to) {{
+    join(columns, largest, tensors, lengths, of, to);
+}}
+
+extern "C" W addresses(void* list, W count, void* (*item)(void*, W), W (*address)(void*), W* out) {{
+    try {{
+        for (W i = 0; i < count; i++) out[i] = address(item(list, i));
+        return 1;
+    }} catch (...) {{  // a tensor without memory of its own
+        return 0;
+    }}
+}}
+"""
+MOST_ARGUMENTS = _PLACES[-1]
+
+
+@cache
+def library() -> ctypes.CDLL:
+    """The functions of the source, compiled on first use and kept in torch's cache."""
+    from torch._inductor.codecache import CppCodeCache
+
+    found = CppCodeCache.load(_SOURCE)
+    for function in (found.drive, found.join_float, found.join_double):
+        function.restype, function.argtypes = None, [ctypes.c_int64] * (11 if function is found.drive else 6)
+    return found
+
+
+@cache
+def _lookup() -> Callable[[list[Tensor], int], int]:
+    """`addresses` of the source, called with Python's lock held."""
+    from torch._C._dynamo import guards
+
+    address: int = getattr(guards, "_torchinductor_pyobject_tensor_data_ptr")  # noqa: B009 - torch's stubs lack it
+    found = ctypes.PyDLL(library()._name).addresses
+    found.restype, found.argtypes = ctypes.c_int64, [ctypes.py_object, ctypes.c_int64, *[ctypes.c_void_p] * 3]
+    item = ctypes.cast(ctypes.pythonapi.PyList_GetItem, ctypes.c_void_p).value
+    return lambda tensors, out: found(tensors, len(tensors), item, address, out)
+
+
+def addresses(tensors: Sequence[Tensor]) -> array[int]:
+    """Where the memory of each tensor begins; tensor by tensor in Python until kernels have been driven."""
+    if library.cache_info().currsize:
+        out = array("q", bytes(8 * len(tensors)))
+        if _lookup()([*tensors], out.buffer_info()[0]):
+            return out
+    return array("q", map(Tensor.data_ptr, tensors))
+
+
+class Joined:
+    """Columns of numbers of blocks, joined into those of tensors.
+
+    Args:
+        blocks: [blocks, columns], float32 or float64, the blocks of each tensor beside each other.
+        lengths: blocks of each tensor, at least one.
+        largest: of each column whether the largest counts, instead of the sum, which is taken in float64.
+    """
+
+    def __init__(self, blocks: Tensor, lengths: Sequence[int], largest: Sequence[bool]) -> None:
+        self.values = torch.empty(len(lengths), blocks.shape[1], dtype=torch.float64)
+        own = torch.tensor(lengths, dtype=torch.int64), torch.tensor(largest, dtype=torch.int64)
+        self.kept = (blocks, *own)
+        self.call = library().join_float if blocks.dtype == torch.float32 else library().join_double
+        places = (own[1].data_ptr(), len(lengths), own[0].data_ptr(), blocks.data_ptr(), self.values.data_ptr())
+        self.arguments = (blocks.shape[1], *places)
+
+    def __call__(self) -> Tensor:
+        """float64 [tensors, columns], in memory that the next call uses again."""
+        self.call(*self.arguments)
+        return self.values

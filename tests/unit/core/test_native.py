@@ -1,0 +1,89 @@
+"""C++ between kernels: where tensors are, what blocks sum to; and what the planner makes of both."""
+
+import pytest
+import torch
+
+import equipoise as ep
+from equipoise.core import driven, native, run_fused
+
+
+@pytest.fixture
+def loaded(require):
+    require("compiler")
+    native.library()
+
+
+@pytest.mark.compile
+@pytest.mark.usefixtures("loaded")
+def test_addresses_are_those_that_tensors_tell():
+    whole = torch.zeros(10, 4)
+    tensors = [whole, whole[3:], whole[:, 1:], torch.nn.Parameter(torch.ones(2)), torch.empty(0), torch.zeros(())]
+    assert native.addresses(tensors).tolist() == [t.data_ptr() for t in tensors]
+    assert native.addresses(()).tolist() == []
+
+
+@pytest.mark.compile
+@pytest.mark.usefixtures("loaded")
+def test_a_tensor_without_memory_is_an_error_as_it_is_in_python():
+    sparse = torch.eye(2).to_sparse()
+    for asked in ([sparse], [torch.zeros(1), sparse]):
+        with pytest.raises(RuntimeError, match=r"data pointer|storage"):
+            native.addresses(asked)
+
+
+@pytest.mark.compile
+@pytest.mark.usefixtures("loaded")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_blocks_are_joined_in_float64_and_what_is_no_number_stays(dtype):
+    blocks = torch.tensor([[1e8, -3.0], [1.0, -2.0], [-1e8, -7.0], [5.0, 4.0], [1.0, 2.0], [2.0, 3.0]], dtype=dtype)
+    joined = native.Joined(blocks, [3, 1, 2], [False, True])
+    wanted = torch.tensor([[1.0, -2.0], [5.0, 4.0], [3.0, 3.0]], dtype=torch.float64)
+    assert torch.equal(joined(), wanted)
+    for place in (0, 1, 2):
+        blocks[:3] = 1.0
+        blocks[place] = float("nan")
+        assert joined()[0].isnan().all()
+        assert torch.equal(joined()[1:], wanted[1:])
+
+
+def stepped(name, steps=4, **words):
+    generator = torch.Generator().manual_seed(5)
+    shapes = [(40, 30), (7,), (300, 20), (64, 64), (33,)]
+    ps = [torch.nn.Parameter(torch.randn(s, generator=generator, dtype=torch.float64)) for s in shapes]
+    optimizer = getattr(ep.optim, name)(ps, lr=0.01, runner="fused", **words)
+    for _ in range(steps):
+        for p in ps:
+            p.grad = torch.randn(p.shape, generator=generator, dtype=torch.float64)
+        optimizer.step()
+    return ps
+
+
+@pytest.mark.compile
+@pytest.mark.usefixtures("loaded")
+@pytest.mark.parametrize("name", ["AdamS", "Ranger21", "GSM"])
+def test_a_table_that_is_too_narrow_for_the_answers_grows(name, monkeypatch):
+    wanted = stepped(name)
+    monkeypatch.setattr(run_fused, "SPARE", 0)
+    for got, p in zip(stepped(name), wanted, strict=True):
+        assert torch.equal(got, p)
+
+
+@pytest.mark.compile
+@pytest.mark.usefixtures("loaded")
+def test_each_phase_begins_with_what_the_one_before_it_ended_with_and_the_last_with_the_largest(monkeypatch):
+    orders = []
+    own = driven.Driven._order
+
+    def seen(self, later):
+        order = own(self, later)
+        numels = [(end - start) * self.columns[0][i][0].numel() for i, start, end in self.items]
+        orders.append((later, [numels[k] for k in order.tolist()], order.tolist()))
+        return order
+
+    monkeypatch.setattr(driven.Driven, "_order", seen)
+    stepped("AdamS", steps=1)
+    assert orders
+    last = [numels for later, numels, _ in orders if later == 0]
+    assert all(numels == sorted(numels, reverse=True) for numels in last)
+    firsts, lasts = ([order for own, _, order in orders if own == later] for later in (1, 0))
+    assert sorted(order[::-1] for order in firsts) == sorted(lasts)
