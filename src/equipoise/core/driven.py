@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.fx import GraphModule
 
 from equipoise.core.blocks import BLOCK, ONCE, blocks, cuttable
-from equipoise.core.driver import SCRATCH, Calls
+from equipoise.core.driver import SCRATCH, Calls, Launch
 from equipoise.core.native import MOST_ARGUMENTS, Joined, addresses
 from equipoise.core.numerics import compute_dtype
 from equipoise.core.recorded import Argument, Record, Wrapper, wrapper_of
@@ -74,10 +74,10 @@ class Phases:
         """Note where the gradients of a step are: contiguous, or in the order of their parameter's memory."""
         self.grads = addresses(grads)
 
-    def run(
+    def prepared(
         self, phase: Phase, more: Sequence[Sequence[Tensor]], table: Tensor, only: range | None = None
-    ) -> tuple[Tensor, list[Tensor]]:
-        """Run one; `more` are columns of earlier answers and of buffers. See `Driven`."""
+    ) -> tuple[Driven, Launch]:
+        """One of them and what is to be launched for it; `more` are columns of earlier answers and of buffers."""
         if phase not in self.made:
             ps = self.columns[0]
             grads = [torch.empty_like(p, dtype=self.layout.g_dtype, device="meta") for p in ps]
@@ -88,7 +88,7 @@ class Phases:
             columns = [ps, grads, *self.columns[1:], *given]
             later = self.layout.barriers - len(self.made)
             self.made[phase] = Driven(phase, self.layout, columns, changing, table, later=later)
-        return self.made[phase](table, self.grads, more, only)
+        return self.made[phase], self.made[phase].launch(table, self.grads, more, only)
 
 
 _Input = tuple[tuple[int, ...], tuple[int, ...], torch.dtype]
@@ -128,21 +128,20 @@ class Driven:
         self.rows = [torch.empty(p.shape[0], len(asked.rows), dtype=self.dtype) for p in ps] if asked.rows else []
         self.calls = self._calls(phase, self._order(later) if not asked.thresholds else None)
 
-    def __call__(
+    def launch(
         self, table: Tensor, grads: array[int], more: Sequence[Sequence[Tensor]], only: range | None = None
-    ) -> tuple[Tensor, list[Tensor]]:
-        """Run the phase, told where gradients are; `more` are the other columns, of which some changed.
-
-        Returns:
-            Its scalars [tensors, ...], and what it hands on of the rows of each, in memory that
-            the next run uses again; of `only` some tensors, if so told.
-        """
+    ) -> Launch:
+        """What runs the phase, told where gradients are; `more` are the other columns, of which some changed."""
         changing = self.changing[len(self.changing) - len(more) :]
         changed = [t for column, new in zip(more, changing, strict=True) if new for t in column]
         bases = array("q", (0, table.data_ptr())) + grads
         if changed:
             bases += addresses(changed)
-        self.calls(bases, self._places(only) if only is not None else None)
+        return Launch(self.calls, bases, self._places(only) if only is not None else None)
+
+    def found(self, table: Tensor, only: range | None = None) -> tuple[Tensor, list[Tensor]]:
+        """What it found when it was launched: its scalars [tensors, ...], and what it hands on of the rows of each, in
+        memory that the next run uses again; of `only` some tensors, if so told."""
         scalars = self.joined() if self.kinds else table
         return (
             (scalars, self.rows)

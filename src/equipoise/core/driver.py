@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -37,12 +38,31 @@ class Calls:
         self.at, self.count = (args.data_ptr(), refs.data_ptr()), len(args)
         self.fixed = (len(functions), self.functions.data_ptr(), self.counts.data_ptr(), args.shape[1])
 
-    def __call__(self, bases: array[int], only: range | None = None) -> None:
-        """Run all items, or some. `bases[0]` must be 0."""
+    def program(self, bases: array[int], only: range | None, threads: int) -> tuple[int, ...]:
+        """What C++ is told: for all items, or for some."""
         first, items = (0, self.count) if only is None else (only.start, len(only))
-        threads = 1 if self.alone else min(torch.get_num_threads(), items)
         if self.memory.numel() < self.bytes * threads:
             self.memory = torch.empty(self.bytes * threads, dtype=torch.uint8)
         args, refs = (at + first * self.fixed[-1] * size for at, size in zip(self.at, (8, 4), strict=True))
-        at = bases.buffer_info()[0]
-        library().drive(*self.fixed, items, args, refs, at, self.memory.data_ptr(), self.bytes, threads)
+        return (*self.fixed, items, args, refs, bases.buffer_info()[0], self.memory.data_ptr(), self.bytes)
+
+
+@dataclass(frozen=True, eq=False)
+class Launch:
+    """Calls that are to be made, for all items or for some. `bases[0]` must be 0."""
+
+    calls: Calls
+    bases: array[int]
+    only: range | None = None
+    turn: int = -1  # before everything that waits for an answer: see `lockstep`
+
+
+def launch(many: Sequence[Launch]) -> None:
+    """Make all the calls: threads that have no more to do for one graph go on with the next."""
+    shared = [one for one in many if not one.calls.alone]
+    for own, threads in [([one], 1) for one in many if one.calls.alone] + [(shared, torch.get_num_threads())]:
+        programs = array("q")
+        for one in own:
+            programs.extend(one.calls.program(one.bases, one.only, threads))
+        if own:
+            library().drive(len(own), programs.buffer_info()[0], threads)

@@ -1,9 +1,9 @@
 """Lockstep: at a barrier every engine waits until the answer that needs them all is there.
 
 Engines wait at reductions over all parameters, at matrix stages and, where parameters are spread over processes, at
-whatever needs the other processes. Each round answers the waits that come first: matrices that are here, then what one
-parameter asks for, then what all ask for, then the leave to write. So every process makes the same rounds, whichever
-runner has which tensor there.
+whatever needs the other processes. Each round answers the waits that come first: kernels to be launched, then matrices
+that are here, then what one parameter asks for, then what all ask for, then the leave to write. So every process makes
+the same rounds, whichever runner has which tensor there.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from equipoise._errors import ArgumentError
 from equipoise.core.chain import Chain
+from equipoise.core.driver import Launch, launch
 from equipoise.core.matrices import solve_tensors
 from equipoise.core.stage import Stage
 from equipoise.core.threshold import threshold
@@ -99,7 +100,8 @@ class Ready:
 
 # name -> what each member gets: 0-D for a global reduction, else one entry per member.
 Answer = dict[str, "Tensor | Sequence[Tensor]"]
-Engine = Generator["Wait | Ready", "Answer | None", None]
+Stop = Wait | Ready | Launch
+Engine = Generator[Stop, "Answer | None", None]
 Answers = Callable[[Sequence[Wait]], Sequence[Answer]]
 
 
@@ -110,11 +112,11 @@ def run_together(engines: Sequence[Engine], elsewhere: Answers | None = None) ->
         engines: one for each batch or tensor.
         elsewhere: answers waits that other processes have a part in; None when there are none.
     """
-    standing: dict[int, Wait | Ready] = {}
+    standing: dict[int, Stop] = {}
     replies: dict[int, Answer | None] = dict.fromkeys(range(len(engines)))
     while True:
         for i, reply in replies.items():
-            wait = _to_next_wait(engines[i], reply)
+            wait = _to_next_stop(engines[i], reply)
             if wait is not None:
                 standing[i] = wait
         if not standing:
@@ -126,17 +128,19 @@ def run_together(engines: Sequence[Engine], elsewhere: Answers | None = None) ->
             del standing[i]
 
 
-def _to_next_wait(engine: Engine, reply: Answer | None) -> Wait | Ready | None:
+def _to_next_stop(engine: Engine, reply: Answer | None) -> Stop | None:
     try:
         return engine.send(reply)  # type: ignore[arg-type]
     except StopIteration:
         return None
 
 
-def answers(now: Sequence[Wait | Ready], elsewhere: Answers | None) -> Sequence[Answer | None]:
+def answers(now: Sequence[Stop], elsewhere: Answers | None) -> Sequence[Answer | None]:
     """The answer to each of one round's waits."""
     waits = [wait for wait in now if isinstance(wait, Wait)]
     if not waits:
+        if launches := [one for one in now if isinstance(one, Launch)]:
+            launch(launches)
         return [None] * len(now)
     if elsewhere is not None and waits[0].turn > 0:
         return elsewhere(waits)

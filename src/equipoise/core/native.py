@@ -29,30 +29,35 @@ using W = int64_t;  // pointers and sizes: eight bytes each, passed alike
 static void call(W f, W count, const W* a) {{
 {_CASES}}}
 
-static void item(W kernels, const W* functions, const W* counts, const W* args, const int32_t* refs, const W* bases,
-                 W scratch) {{
+struct Program {{  // what one graph's kernels are called with, for all its items
+    W kernels; const W* functions; const W* counts; W width; W items; const W* args; const int32_t* refs;
+    const W* bases; W scratch; W bytes;
+}};
+
+static void run(const Program& p, W item, W thread) {{
+    const W* args = p.args + p.width * item;
+    const int32_t* refs = p.refs + p.width * item;
+    const W scratch = p.scratch + p.bytes * thread;
     W resolved[{_PLACES[-1]}] = {{}};
-    for (W k = 0; k < kernels; k++) {{
-        const W count = counts[k];
-        for (W j = 0; j < count; j++) resolved[j] = args[j] + (refs[j] < 0 ? scratch : bases[refs[j]]);
-        call(functions[k], count, resolved);
+    for (W k = 0; k < p.kernels; k++) {{
+        const W count = p.counts[k];
+        for (W j = 0; j < count; j++) resolved[j] = args[j] + (refs[j] < 0 ? scratch : p.bases[refs[j]]);
+        call(p.functions[k], count, resolved);
         args += count;
         refs += count;
     }}
 }}
 
-extern "C" void drive(W kernels, const W* functions, const W* counts, W width, W items, const W* args,
-                      const int32_t* refs, const W* bases, W scratch, W bytes, W threads) {{
-    const auto run = [&](W i, W thread) {{
-        const W at = width * i;
-        item(kernels, functions, counts, args + at, refs + at, bases, scratch + bytes * thread);
-    }};
-    if (threads < 2) {{
-        for (W i = 0; i < items; i++) run(i, 0);
-        return;
+extern "C" void drive(W programs, const Program* of, W threads) {{
+    W items = 0;
+    for (W i = 0; i < programs; i++) items += of[i].items;
+    #pragma omp parallel for schedule(dynamic, 1) num_threads(threads) if (threads > 1)
+    for (W i = 0; i < items; i++) {{
+        const Program* p = of;
+        W item = i;
+        for (; item >= p->items; p++) item -= p->items;
+        run(*p, item, omp_get_thread_num());
     }}
-    #pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
-    for (W i = 0; i < items; i++) run(i, omp_get_thread_num());
 }}
 
 template <class T>
@@ -94,7 +99,7 @@ def library() -> ctypes.CDLL:
 
     found = CppCodeCache.load(_SOURCE)
     for function in (found.drive, found.join_float, found.join_double):
-        function.restype, function.argtypes = None, [ctypes.c_int64] * (11 if function is found.drive else 6)
+        function.restype, function.argtypes = None, [ctypes.c_int64] * (3 if function is found.drive else 6)
     return found
 
 

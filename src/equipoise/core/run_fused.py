@@ -6,7 +6,7 @@ What a kernel may assume is written in its Layout, and the planner only gives it
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from equipoise.core.again import Again, runs_of
 from equipoise.core.driven import Phases, drivable
+from equipoise.core.driver import Launch, launch
 from equipoise.core.kernels import Kernel, kernel_for
 from equipoise.core.lockstep import Answer, Engine, Ready, Share, Wait
 from equipoise.core.numerics import compute_dtype
@@ -109,10 +110,9 @@ class Lists:
             asked = kernel.asked
             if kernel.early:
                 self._go_ahead(asked)
-            elif len(known) == self.barriers and self.stacks is None:  # memory of stacks is shared with other batches
-                yield Ready()
-            ran = self._ran(kernel, [*gs, *self.fill], given, table)
-            if len(known) == self.barriers:
+            last = len(known) == self.barriers
+            ran = yield from self._ran(kernel, [*gs, *self.fill], given, table, last)
+            if last:
                 self.sums = ran.scalars[: self.count].double().tolist() if self.layout.measured else []
                 self.ahead = False
                 return
@@ -159,7 +159,7 @@ class Lists:
         return self.table[:, : width + len(values)]
 
     def _write(self, columns: slice | int, values: Tensor) -> None:
-        """Columns of the table, for all tensors; on the host in NumPy, which costs less."""
+        """Columns of the table, for all tensors."""
         self.table[: self.count, columns] = values
 
     def _handed(self, asked: Asked, views: Sequence[Sequence[Tensor]], rows: Tensor) -> Wait:
@@ -189,7 +189,9 @@ class Lists:
         """Run a phase over all tensors, or over some: its scalars, and what it hands on of the rows of each."""
         if kernel.phase is not None:
             kernel.calls += 1
-            return self.phases.run(kernel.phase, more, table, only)
+            driven, own = self.phases.prepared(kernel.phase, more, table, only)
+            launch([own])
+            return driven.found(table, only)
         grads = [g if g.shape == p.shape else g.view(p.shape) for g, p in zip(grads, self.columns[0], strict=True)]
         table = table.contiguous()
         columns = [self.columns[0], grads, *self.columns[1:], *more]
@@ -202,11 +204,12 @@ class Lists:
             rows += handed[own:]
         return torch.cat(scalars) if scalars else table, rows
 
-    def _ran(self, kernel: Kernel, grads: list[Tensor], given: list[list[Tensor]], table: Tensor) -> Ran:
-        """A phase, run over all tensors."""
+    def _ran(
+        self, kernel: Kernel, grads: list[Tensor], given: list[list[Tensor]], table: Tensor, last: bool
+    ) -> Generator[Launch | Ready, object, Ran]:
+        """A phase, run over all tensors, together with those of other batches but where stacks share memory with them;
+        the last one waits until all may write."""
         asked = kernel.asked
-        if not asked.tensors:
-            return Ran(*self._launch(kernel, grads, given, table))
         if asked.thresholds:
             return self._passes(kernel, grads, given, table)
         stacks, views = [], []
@@ -214,9 +217,15 @@ class Lists:
             stack, own = self._buffer(name, asked)
             stacks.append(stack)
             views.append(own)
-        return Ran(
-            *self._launch(kernel, grads, [*given, *(self._pad(v, asked.dtype) for v in views)], table), stacks, views
-        )
+        more = [*given, *(self._pad(own, asked.dtype) for own in views)]
+        if kernel.phase is None or self.stacks is not None:
+            if last and self.stacks is None:
+                yield Ready()
+            return Ran(*self._launch(kernel, grads, more, table), stacks, views)
+        kernel.calls += 1
+        driven, own = self.phases.prepared(kernel.phase, more, table)
+        yield Launch(own.calls, own.bases, turn=Ready.turn) if last else own
+        return Ran(*driven.found(table), stacks, views)
 
     def _passes(self, kernel: Kernel, grads: list[Tensor], given: list[list[Tensor]], table: Tensor) -> Ran:
         """A phase that asks for thresholds, a few tensors at a time."""

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import equipoise as ep
-from equipoise.core import driven, native, run_fused
+from equipoise.core import driven, lockstep, native, run_fused
 
 
 @pytest.fixture
@@ -87,3 +87,30 @@ def test_each_phase_begins_with_what_the_one_before_it_ended_with_and_the_last_w
     assert all(numels == sorted(numels, reverse=True) for numels in last)
     firsts, lasts = ([order for own, _, order in orders if own == later] for later in (1, 0))
     assert sorted(order[::-1] for order in firsts) == sorted(lasts)
+
+
+@pytest.mark.compile
+@pytest.mark.usefixtures("loaded")
+def test_batches_are_launched_together_unless_their_stacks_share_memory(monkeypatch):
+    counts = {lockstep: [], run_fused: []}
+    for module, own in counts.items():
+        launch = module.launch
+        monkeypatch.setattr(
+            module, "launch", lambda many, own=own, launch=launch: own.append(len(many)) or launch(many)
+        )
+    stepped("AdamS", steps=1)
+    assert counts == {lockstep: [2, 2], run_fused: []}  # matrices and vectors, two phases
+    counts[lockstep].clear()
+    stepped("Muon", steps=1)
+    assert counts[lockstep] == [1]  # the vectors
+    assert set(counts[run_fused]) == {1}
+
+
+@pytest.mark.compile
+@pytest.mark.usefixtures("loaded")
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_launches_of_several_graphs_do_the_same_on_any_number_of_threads(threads, monkeypatch):
+    wanted = stepped("Ranger21")
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    for got, p in zip(stepped("Ranger21"), wanted, strict=True):
+        assert torch.equal(got, p)
