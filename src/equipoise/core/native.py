@@ -51,13 +51,17 @@ static void run(const Program& p, W item, W thread) {{
 extern "C" void drive(W programs, const Program* of, W threads) {{
     W items = 0;
     for (W i = 0; i < programs; i++) items += of[i].items;
-    #pragma omp parallel for schedule(dynamic, 1) num_threads(threads) if (threads > 1)
-    for (W i = 0; i < items; i++) {{
+    const auto one = [&](W item, W thread) {{
         const Program* p = of;
-        W item = i;
         for (; item >= p->items; p++) item -= p->items;
-        run(*p, item, omp_get_thread_num());
+        run(*p, item, thread);
+    }};
+    if (threads < 2) {{  // in no region, not even one of a single thread: kernels may have regions of their own
+        for (W i = 0; i < items; i++) one(i, 0);
+        return;
     }}
+    #pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
+    for (W i = 0; i < items; i++) one(i, omp_get_thread_num());
 }}
 
 template <class T>
