@@ -209,7 +209,7 @@ def combine(shares: Sequence[Share], dtype: torch.dtype) -> Tensor:
         keep = agreed([s for own in shares for s in own.share])
         return threshold(lambda: (value for share in shares for value in share.again), keep, dtype)
     columns = [column(share) for share in shares]
-    joined = torch.cat([own.to(columns[0].device) for own in columns])
+    joined = torch.cat([own.to(columns[0].device) for own in columns]) if len(columns) > 1 else columns[0]
     return joined.sum() if shares[0].kind == "sum" else joined.amax()
 
 

@@ -177,7 +177,7 @@ class StepPlan:
         """
         engines = []
         for batch in self.batches:
-            rows = _pick(tables[batch.engine.layout.chain], batch.members, row_of)
+            rows = _pick(tables[batch.engine.layout.chain], batch, row_of)
             engines.append(batch.engine.run(self._gradients(batch, grads), rows))
         jobs = [self._job(i, grads[i], tables[self.chains[i]][row_of[i]]) for i in self.reference]
         engines += [run_reference(job) for job in jobs]
@@ -225,10 +225,10 @@ def _waits(chain: Chain) -> bool:
     return "global" in levels[levels.index("matrix") :]
 
 
-def _pick(table: Tensor, members: Sequence[int], row_of: Mapping[int, int]) -> Tensor:
-    if table.shape[0] == 1:
-        return table.expand(len(members), -1)
-    return table[torch.tensor([row_of[i] for i in members])]
+def _pick(table: Tensor, batch: Batch, row_of: Mapping[int, int]) -> Tensor:
+    if table.shape[0] > 1:
+        return table[torch.tensor([row_of[i] for i in batch.members])]
+    return table if isinstance(batch.engine, Lists) else table.expand(len(batch.members), -1)
 
 
 def _shaped(tensor: Tensor, rank: int) -> Tensor:

@@ -17,15 +17,15 @@ from equipoise.core.again import Again, runs_of
 from equipoise.core.driven import Phases, drivable
 from equipoise.core.driver import Launch, launch
 from equipoise.core.kernels import Kernel, kernel_for
-from equipoise.core.lockstep import Answer, Engine, Ready, Share, Wait
+from equipoise.core.lockstep import Engine, Ready, Share, Wait
 from equipoise.core.numerics import compute_dtype
 from equipoise.core.stacks import Stacks
-from equipoise.core.trace import EXTENT, SCALAR_IN_LISTS, Asked, Known, Layout, answered, asked_at
+from equipoise.core.table import Table
+from equipoise.core.trace import SCALAR_IN_LISTS, Asked, Known, Layout, answered, asked_at
 
 LENGTH = 8
 LEAST_EXTENT = 2
 MOST_NUMEL = 2**31 - 1
-SPARE = 16  # columns of the table for answers; more are made when they are needed
 
 
 @dataclass(frozen=True)
@@ -80,12 +80,8 @@ class Lists:
             columns.append(self._pad(own, dtype, shape))
         self.columns = columns
         self.fill, self.dtype = self._pad((), layout.g_dtype), compute_dtype(layout.p_dtype)
-        # Coefficients and answers are written anew at every step; where parts lie in the whole stays.
-        self.table = torch.zeros(len(columns[0]), layout.width + SPARE, dtype=self.dtype, device=layout.device)
-        if layout.spread:
-            places = slice(layout.width - EXTENT, layout.width)
-            self.table[: len(ps), places] = torch.tensor(extents, dtype=torch.float64)
-        self.first = self.table[:, : layout.width]
+        self.table = Table(layout, len(ps), len(columns[0]), extents)
+        self.waits: dict[int, tuple[Tensor, Wait]] = {}
         self.kernels: dict[tuple[Known, ...], Kernel] = {}
         self.phases, self.barriers = Phases(layout, columns), layout.barriers
         self.sums: list[list[float]] = []
@@ -98,11 +94,8 @@ class Lists:
         return [*tensors, *fill]
 
     def run(self, gs: Sequence[Tensor], rows: Tensor) -> Engine:
-        """Step all tensors: `gs` shaped like the parameters given, `rows` [count, width] float64 on the CPU."""
-        self._write(slice(0, rows.shape[1]), rows)
-        table, given = self.first, []
-        if self.missing:
-            table[self.count :] = table[self.count - 1]
+        """Step all tensors: `gs` shaped like the parameters given, `rows` [count or 1, width] float64 on the CPU."""
+        table, given = self.table.begin(rows), []
         known: tuple[Known, ...] = ()
         self.phases.begin(gs)
         while True:
@@ -127,11 +120,10 @@ class Lists:
                 dtypes = tuple(values[0].dtype for values in results.values())
                 known = (*known, Known("matrix", tuple(results), dtypes, asked.rows))
             else:
-                shares = _shares(asked, ran.scalars[: self.count] if self.missing else ran.scalars, ran.again)
-                spread = stage.reduction in self.layout.apart
-                answer = yield Wait(self.layout.chain, asked.index, self.members, shares, spread, dtype=self.dtype)
+                answer = yield self._wait(asked, ran)
                 assert answer is not None
-                table = self._with_answer(table, answer)
+                values = [value for value in answer.values() if isinstance(value, Tensor)]
+                table = self.table.answered(values, table.shape[1])
                 known = (*known, answered(self.layout, asked))
             given += [self._with_rows(ran.rows)] if asked.rows else []
 
@@ -139,37 +131,34 @@ class Lists:
         """A matrix stage of tensors that are whole here: by name, what it makes of every tensor."""
         assert self.stacks is not None
         x = dict(zip(asked.tensors, stacks, strict=True))
-        return {name: self._views(value) for name, value in self.stacks.solve(asked.index, x, rows).items()}
+        return {name: self._views(value) for name, value in self.stacks.solve(asked.index, x, self._each(rows)).items()}
 
     def _go_ahead(self, asked: Asked) -> None:
         """Before a phase that writes state early: what can fail here should, before anything is written."""
         self._kernel((answered(self.layout, asked),))
         self.ahead = True
 
-    def _with_answer(self, table: Tensor, answer: Answer) -> Tensor:
-        """The table of the next phase: answers are its last columns, one number for all tensors or one for each."""
-        values = [value for value in answer.values() if isinstance(value, Tensor)]
-        width = table.shape[1]
-        if self.table.shape[1] < width + len(values):
-            self.table = torch.cat([self.table, table.new_zeros(len(table), max(SPARE, len(values)))], 1)
-            self.first = self.table[:, : self.first.shape[1]]
-            self.phases.made.clear()  # they know how far its rows are apart
-        for k, value in enumerate(values, width):
-            self._write(k, value)
-        return self.table[:, : width + len(values)]
-
-    def _write(self, columns: slice | int, values: Tensor) -> None:
-        """Columns of the table, for all tensors."""
-        self.table[: self.count, columns] = values
+    def _wait(self, asked: Asked, ran: Ran) -> Wait:
+        """What is asked of the others; the same object as long as kernels put their answers in the same place."""
+        before, wait = self.waits.get(asked.index, (None, None))
+        if wait is None or before is not ran.scalars:
+            shares = _shares(asked, ran.scalars[: self.count], ran.again)
+            spread = self.layout.chain.stages[asked.index].reduction in self.layout.apart
+            wait = Wait(self.layout.chain, asked.index, self.members, shares, spread, dtype=self.dtype)
+            self.waits[asked.index] = (ran.scalars, wait)
+        return wait
 
     def _handed(self, asked: Asked, views: Sequence[Sequence[Tensor]], rows: Tensor) -> Wait:
         """What is to be solved together with parts that other processes hold."""
         assert self.handed is not None
         shares = {name: Share("whole", own) for name, own in zip(asked.tensors, views, strict=True)}
         return Wait(
-            self.layout.chain, asked.index, self.members, shares, spread=True, rows=rows,
+            self.layout.chain, asked.index, self.members, shares, spread=True, rows=self._each(rows),
             views=self.handed.views, free=self.handed.free, dtype=self.dtype,
         )  # fmt: skip
+
+    def _each(self, rows: Tensor) -> Tensor:
+        return rows.expand(self.count, -1)
 
     def _kernel(self, known: tuple[Known, ...]) -> Kernel:
         if known not in self.kernels:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from itertools import chain as joined
+from itertools import repeat
 from operator import attrgetter, is_
 from typing import Any
 
@@ -19,7 +20,7 @@ from equipoise.core.spread import Links, adapter
 from equipoise.core.state import new_state, of_owner
 
 _MAX_PLANS = 8
-_LAYOUT, _IN_GRAPH = attrgetter("layout"), attrgetter("requires_grad")
+_GRAD, _LAYOUT, _IN_GRAPH = attrgetter("grad"), attrgetter("layout"), attrgetter("requires_grad")
 
 
 class Stepper:
@@ -79,7 +80,7 @@ class Stepper:
         """
         self.check_whole(self.state)
         fresh = self.last is not None and self.last.fresh()  # first: it brings what the next lines need into cache
-        given = {i: grad for i, p in enumerate(self.parameters) if (grad := p.grad) is not None}
+        given = _present([*map(_GRAD, self.parameters)])
         if not given:
             return {}
         active = tuple(given)
@@ -204,6 +205,13 @@ def _same(some: Iterable[object], others: Sequence[object]) -> bool:
     """Whether these are the very same objects."""
     some = [*some]
     return len(some) == len(others) and all(map(is_, some, others))
+
+
+def _present(grads: Sequence[Tensor | None]) -> dict[int, Tensor]:
+    """Gradients by their place."""
+    if any(map(is_, grads, repeat(None))):
+        return {i: grad for i, grad in enumerate(grads) if grad is not None}
+    return dict(enumerate(grads))  # type: ignore[arg-type]
 
 
 def _as_they_are(grads: Iterable[Tensor]) -> bool:
