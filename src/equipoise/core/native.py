@@ -85,14 +85,11 @@ extern "C" void join_double(W columns, const W* largest, W tensors, const W* len
 }}
 
 extern "C" W addresses(void* list, W count, void* (*item)(void*, W), W (*address)(void*), W* out) {{
-    const W ahead = 16;  // objects lie anywhere, and none of them is in a cache
+    const W ahead = 16;  // objects lie anywhere, and none of them is in a cache; what they point to first is the tensor
     try {{
         for (W i = 0; i < count; i++) {{
-            if (i + ahead < count) {{
-                const char* next = static_cast<const char*>(item(list, i + ahead));
-                __builtin_prefetch(next);
-                __builtin_prefetch(next + 64);
-            }}
+            if (i + ahead < count) __builtin_prefetch(item(list, i + ahead));
+            if (i + ahead / 2 < count) __builtin_prefetch(static_cast<void**>(item(list, i + ahead / 2))[2]);
             out[i] = address(item(list, i));
         }}
         return 1;
