@@ -7,7 +7,7 @@ depend on how many threads there are, so neither does any sum.
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from equipoise.core.graphs import behind, copies, output
 
 BLOCK = 1 << 15  # elements; of the up to ten tensors of a step, those that are read twice fit in a core's own cache
 ONCE = 1 << 19  # where nothing is read twice: memory is read ahead in long runs, and threads have enough to share
+EAGER = 1 << 17  # where every operation leaves a tensor behind: few bytes, and enough for all threads
 _ALIKE = 16  # blocks of vectors begin where vector registers do
 
 
@@ -94,3 +95,31 @@ def blocks(p: Tensor, size: int = BLOCK) -> Iterator[tuple[int, int]]:
     if len(starts) > 1 and whole - starts[-1] < 2:
         starts.pop()
     yield from zip(starts, [*starts[1:], whole], strict=True)
+
+
+def in_blocks(
+    call: Callable[..., Sequence[Tensor]], kinds: Sequence[str], *, rows: bool
+) -> Callable[..., list[Tensor]]:
+    """A phase of one tensor that `cuttable` allows, run block by block, so that what it computes is never of its size.
+
+    Args:
+        call: the phase: tensors, the parameter first and the table last, to scalars [1, ...] and columns of rows.
+        kinds: of its scalars; none where it hands out none. rows: whether it hands out columns of rows.
+    """
+
+    def run(p: Tensor, *more: Tensor) -> list[Tensor]:
+        *others, table = more
+        found = []
+        for start, end in blocks(p, EAGER):
+            own = [t[start:end] if t.ndim and t.shape[0] == p.shape[0] else t for t in (p, *others)]
+            found.append(call(*own, table))
+        scalars = [_joined(torch.cat([one[0] for one in found]), kinds)] if kinds else []
+        return [*scalars, *([torch.cat([one[-1] for one in found])] if rows else [])]
+
+    return run
+
+
+def _joined(scalars: Tensor, kinds: Sequence[str]) -> Tensor:
+    """Scalars of blocks [blocks, ...] as those of the tensor, [1, ...], float64."""
+    columns = zip(kinds, scalars.double().unbind(1), strict=True)
+    return torch.stack([own.sum() if kind == "sum" else own.amax() for kind, own in columns])[None]

@@ -22,7 +22,7 @@ from equipoise.core.driver import SCRATCH, Calls, Launch
 from equipoise.core.native import MOST_ARGUMENTS, Joined, addresses
 from equipoise.core.numerics import compute_dtype
 from equipoise.core.recorded import Argument, Record, Wrapper, wrapper_of
-from equipoise.core.trace import Asked, Layout
+from equipoise.core.trace import Asked, Layout, scalar_kinds
 
 _FIXED, _TABLE, _FREE = 0, 1, 2  # references to bases: none, the table, the first of what changes from step to step
 
@@ -120,7 +120,7 @@ class Driven:
         self.width, self.pitch = table.shape[1], table.stride(0)
         self.dtype = compute_dtype(layout.p_dtype)
         asked, ps = phase.asked, columns[0]
-        self.kinds = ["sum"] * 5 if asked.index < 0 and layout.measured else [kind for _, kind in asked.scalars]
+        self.kinds = scalar_kinds(asked, layout)
         cuts = [[*blocks(p, BLOCK if asked.again else ONCE)] if phase.cut else [(0, p.shape[0])] for p in ps]
         self.items = [(i, start, end) for i, own in enumerate(cuts) for start, end in own]
         self.scalars = torch.empty(len(self.items), len(self.kinds), dtype=self.dtype)

@@ -15,12 +15,13 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule
 
+from equipoise.core.blocks import cuttable, in_blocks
 from equipoise.core.driven import compiled_for_driver, drivable
 from equipoise.core.early import early_state, reread_state
 from equipoise.core.hoist import hoist
 from equipoise.core.joined import join_writes
 from equipoise.core.settle import settle
-from equipoise.core.trace import Known, Layout, trace_list
+from equipoise.core.trace import Known, Layout, scalar_kinds, trace_list
 
 Compiled = Callable[..., Sequence[Tensor]]
 
@@ -41,6 +42,8 @@ class Kernel:
             self.compiled, self.phase = compiled_for_driver(make, graph, examples, layout, self.asked)
         else:
             self.compiled = make(graph, examples, False)
+            if backend == "eager" and length == 1 and cuttable(layout.chain, graph):
+                self.compiled = in_blocks(self.compiled, scalar_kinds(self.asked, layout), rows=bool(self.asked.rows))
 
     def __call__(self, *tensors: Tensor) -> Sequence[Tensor]:
         """Run one phase over one list (see `trace.trace_list`): what it hands out, if anything."""

@@ -208,16 +208,17 @@ def combine(shares: Sequence[Share], dtype: torch.dtype) -> Tensor:
     if shares[0].kind == "top":
         keep = agreed([s for own in shares for s in own.share])
         return threshold(lambda: (value for share in shares for value in share.again), keep, dtype)
-    columns = [column(share) for share in shares]
-    joined = torch.cat([own.to(columns[0].device) for own in columns]) if len(columns) > 1 else columns[0]
-    return joined.sum() if shares[0].kind == "sum" else joined.amax()
+    summed = shares[0].kind == "sum"
+    found = [own.sum() if summed else own.amax() for own in map(column, shares)]
+    first = found[0].device
+    return reduce(torch.add if summed else torch.maximum, (x if x.device == first else x.to(first) for x in found))
 
 
 def column(share: Share) -> Tensor:
     """Partial results of all members, float64 [members]."""
     values = share.values
     joined = values if isinstance(values, Tensor) else torch.stack([value.to(values[0].device) for value in values])
-    return joined.to(torch.float64)
+    return joined if joined.dtype == torch.float64 else joined.double()
 
 
 def agreed(shares: Sequence[float]) -> float:

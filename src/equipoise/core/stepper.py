@@ -51,7 +51,6 @@ class Stepper:
         known = [state[e.parameter] for e in entries if e.parameter in state]
         self.counts = [int(state[e.parameter].get("step", 0)) if e.parameter in state else 0 for e in entries]
         self.buffer = torch.tensor(self.counts, dtype=torch.float32)
-        self.counter: Any = self.buffer.numpy()  # the same memory
         for i, entry in enumerate(entries):
             if known and entry.parameter in state:
                 state[entry.parameter]["step"] = self.buffer[i]
@@ -169,12 +168,12 @@ class Stepper:
             raise StateError("optimizer state", f"half a step ({self.failed})", "that of whole steps", cure)
 
     def _count(self, active: tuple[int, ...], by: int = 1) -> None:
-        if len(active) == len(self.entries):
-            self.counter += by
-        else:
-            self.counter[list(active)] += by
         for i in active:
             self.counts[i] += by
+        if len(active) == len(self.counts) == self.counts.count(self.counts[0]):
+            self.buffer.fill_(self.counts[0])  # a fill costs less than a sum
+        else:
+            self.buffer[list(active)] += by
 
     def _table(self, chain: Chain, leaders: Sequence[int]) -> Tensor:
         """Learning rate and coefficients of each leader at its step, float64 [leaders, width]."""

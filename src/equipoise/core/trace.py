@@ -118,6 +118,13 @@ class Asked:
         return any(kind == "top" for _, kind in self.scalars)
 
 
+def scalar_kinds(asked: Asked, layout: Layout) -> list[str]:
+    """How the scalars that a phase hands out are joined: "sum", or by the largest."""
+    if asked.index < 0:
+        return ["sum"] * 5 if layout.measured else []
+    return [kind for _, kind in asked.scalars]
+
+
 def answered(layout: Layout, asked: Asked) -> Known:
     """The answer to what a phase asks for, where that is numbers."""
     return Known(layout.chain.stages[asked.index].reduction, tuple(name for name, _ in asked.scalars), rows=asked.rows)

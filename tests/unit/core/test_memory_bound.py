@@ -57,6 +57,12 @@ def test_without_a_compiler_others_keep_it_too(kind):
     assert beside_state(lambda ps: getattr(ep.optim, kind)(ps, lr=1e-3, runner="blocked")) <= LARGEST
 
 
+def test_nor_does_one_large_tensor_cost_several_of_its_size():
+    """A threshold over all values is computed anew for every tensor, and of a large one block by block."""
+    made = lambda ps: ep.optim.GSM(ps, lr=1e-3, runner="blocked")
+    assert beside_state(made, [*SHAPES, (1024, 2048)]) <= LARGEST
+
+
 def test_the_bound_can_be_missed():
     """The reference runner holds what it computed of every tensor until the last one is ready."""
     assert beside_state(lambda ps: ep.optim.LAMB(ps, lr=1e-3, runner="reference")) > LARGEST

@@ -122,6 +122,8 @@ def _gram(x: Tensor, out: Tensor) -> Tensor:
 
 def _times(q: Tensor, x: Tensor, out: Tensor, factor: float) -> Tensor:
     left, right = (q, x) if x.shape[1] <= x.shape[2] else (x, q)
+    if factor == 1.0:  # a twentieth faster, so a longer block has its factor in Q
+        return torch.bmm(left, right, out=out)
     return torch.baddbmm(x, left, right, beta=0.0, alpha=factor, out=out)
 
 
@@ -147,7 +149,7 @@ def _one(x: Tensor, r: Tensor, triple: Triple, z: Tensor, factor: float, out: Te
 
 
 def _product(block: Block, r: Tensor, out: Tensor, room: list[Tensor], factor: float, root: Tensor | None) -> float:
-    """(2) and (4): Q of one block times `root`, in `out`; returns the number it is to be multiplied by. R is used up.
+    """(2) and (4): Q of one block times `root`, in `out`; returns what is left of `factor`. R is used up.
 
     Most of P is a I: in 16 bits its diagonal would be off by the rounding of a, so P holds a rounded a, and the number
     makes up for it.
@@ -170,7 +172,8 @@ def _product(block: Block, r: Tensor, out: Tensor, room: list[Tensor], factor: f
         if q is None:
             q, room = p, [*room, t]
         else:
-            q, room = torch.bmm(p, q, out=t), [*room, p, q]
+            room += [p, q]
+            q, factor = torch.baddbmm(t, p, q, beta=0.0, alpha=factor, out=t), 1.0
     if root is not None:
         _scale(out, root)
     return factor

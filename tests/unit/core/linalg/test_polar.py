@@ -161,7 +161,8 @@ def test_whatever_rounding_makes_of_a_is_made_up_for(name, shape, monkeypatch):
     wanted = newton_schulz(x, coefficients_of(name), scale=0.3)
     monkeypatch.setattr(polar, "_rounded", lambda a, dtype: 0.7 * a)
     assert error(newton_schulz(x, coefficients_of(name), scale=0.3), wanted) < 1e-12
-    monkeypatch.setattr(polar, "_times", lambda q, x, out, factor, real=polar._times: real(q, x, out, 1.0))
+    unscaled = lambda r, b, c, out, real=polar._quadratic: real(r, b / 0.7, c / 0.7, out)
+    monkeypatch.setattr(polar, "_quadratic", unscaled)
     assert error(newton_schulz(x, coefficients_of(name), scale=0.3), wanted) > 0.1
 
 
