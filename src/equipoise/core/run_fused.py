@@ -145,7 +145,8 @@ class Lists:
             shares = _shares(asked, ran.scalars[: self.count], ran.again)
             spread = self.layout.chain.stages[asked.index].reduction in self.layout.apart
             wait = Wait(self.layout.chain, asked.index, self.members, shares, spread, dtype=self.dtype)
-            self.waits[asked.index] = (ran.scalars, wait)
+            if not ran.again:  # which holds memory
+                self.waits[asked.index] = (ran.scalars, wait)
         return wait
 
     def _handed(self, asked: Asked, views: Sequence[Sequence[Tensor]], rows: Tensor) -> Wait:
