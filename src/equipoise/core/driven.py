@@ -78,8 +78,9 @@ class Phases:
         self, phase: Phase, more: Sequence[Sequence[Tensor]], table: Tensor, only: range | None = None
     ) -> tuple[Driven, Launch]:
         """One of them and what is to be launched for it; `more` are columns of earlier answers and of buffers."""
-        own = self.made.get(phase)
-        if own is None or own.pitch != table.stride(0):
+        if any(own.pitch != table.stride(0) for own in self.made.values()):
+            self.made.clear()
+        if phase not in self.made:
             ps = self.columns[0]
             grads = [torch.empty_like(p, dtype=self.layout.g_dtype, device="meta") for p in ps]
             kept = [own.rows for own in self.made.values()]  # lie where they lay
@@ -87,9 +88,9 @@ class Phases:
             changing = [False, True, *[False] * (len(self.columns) - 1), *new]
             given = [_described(column) if free else column for column, free in zip(more, new, strict=True)]
             columns = [ps, grads, *self.columns[1:], *given]
-            later = self.layout.barriers - ([*self.made].index(phase) if own is not None else len(self.made))
-            own = self.made[phase] = Driven(phase, self.layout, columns, changing, table, later=later)
-        return own, own.launch(table, self.grads, more, only)
+            later = self.layout.barriers - len(self.made)
+            self.made[phase] = Driven(phase, self.layout, columns, changing, table, later=later)
+        return self.made[phase], self.made[phase].launch(table, self.grads, more, only)
 
 
 _Input = tuple[tuple[int, ...], tuple[int, ...], torch.dtype]

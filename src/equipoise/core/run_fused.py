@@ -234,6 +234,8 @@ class Lists:
 
     def _with_rows(self, rows: list[Tensor]) -> list[Tensor]:
         """Rows of each tensor, and of those that fill the lists."""
+        if not self.missing:
+            return rows
         return [*rows, *[torch.zeros_like(rows[0][:LEAST_EXTENT])] * (len(self.columns[0]) - len(rows))]
 
     def _buffer(self, name: str, asked: Asked) -> tuple[Tensor, list[Tensor]]:
