@@ -1,5 +1,6 @@
 """C++ between kernels: where tensors are, what blocks sum to; and what the planner makes of both."""
 
+from array import array
 from itertools import chain
 
 import pytest
@@ -20,7 +21,11 @@ def loaded(require):
 def test_addresses_are_those_that_tensors_tell():
     whole = torch.zeros(10, 4)
     tensors = [whole, whole[3:], whole[:, 1:], torch.nn.Parameter(torch.ones(2)), torch.empty(0), torch.zeros(())]
-    assert native.addresses(tensors).tolist() == [t.data_ptr() for t in tensors]
+    wanted = [t.data_ptr() for t in tensors]
+    assert native.addresses(tensors).tolist() == wanted
+    out = array("q", bytes(8 * len(tensors)))
+    assert native._lookup()(tensors, out.buffer_info()[0]) == 1  # in C++, not in Python's stead
+    assert out.tolist() == wanted
     assert native.addresses(()).tolist() == []
 
 
