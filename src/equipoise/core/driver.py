@@ -56,11 +56,17 @@ class Launch:
     only: range | None = None
     turn: int = -1  # before everything that waits for an answer: see `lockstep`
 
+    @property
+    def items(self) -> int:
+        """How many items it is for."""
+        return self.calls.count if self.only is None else len(self.only)
+
 
 def launch(many: Sequence[Launch]) -> None:
-    """Make all the calls: threads that have no more to do for one graph go on with the next."""
+    """Make all the calls: threads that have no more to do for one graph go on with the next; none is woken in vain."""
     shared = [one for one in many if not one.calls.alone]
-    for own, threads in [([one], 1) for one in many if one.calls.alone] + [(shared, torch.get_num_threads())]:
+    most = min(torch.get_num_threads(), sum(one.items for one in shared))
+    for own, threads in [([one], 1) for one in many if one.calls.alone] + [(shared, most)]:
         programs = array("q")
         for one in own:
             programs.extend(one.calls.program(one.bases, one.only, threads))

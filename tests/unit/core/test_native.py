@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import equipoise as ep
-from equipoise.core import driven, lockstep, native, run_fused, table
+from equipoise.core import driven, driver, lockstep, native, run_fused, table
 
 
 @pytest.fixture
@@ -119,7 +119,15 @@ def test_batches_are_launched_together_unless_their_stacks_share_memory(monkeypa
 @pytest.mark.usefixtures("loaded")
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_launches_of_several_graphs_do_the_same_on_any_number_of_threads(threads, monkeypatch):
-    wanted = stepped("Ranger21")
+    wanted, used = stepped("Ranger21"), []
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    program = driver.Calls.program
+    monkeypatch.setattr(driver.Calls, "program", lambda *given: used.append(given[-1]) or program(*given))
     for got, value in zip(chain(*stepped("Ranger21")), chain(*wanted), strict=True):
         assert torch.equal(got, value)
+    assert max(used) == threads
+    used.clear()
+    one = torch.nn.Parameter(torch.ones(50))
+    one.grad = torch.ones(50)
+    ep.optim.AdamW([one], lr=0.01, runner="fused").step()
+    assert set(used) == {1}  # no thread is woken that has nothing to do
