@@ -4,8 +4,9 @@ Source     Gupta, Koren and Singer 2018, arXiv:1802.09568, Algorithm 1; grafting
            facebookresearch/optimizers (Shi et al. 2023, arXiv:2309.06497).
 Differs    The paper accumulates sums and has no decay; both are here as options. Other readings of the exponent, of
            damping and of what comes before the first gradient: see `kronecker_root`. A convolution is a matrix
-           [out, in x kh x kw], in the paper a tensor with a root for every axis. Blocking and merging of axes are left
-           out; vectors go to AdamW.
+           [out, in x kh x kw], in the paper a tensor with a root for every axis. The paper has no blocks, which is
+           block_size None; a graft compares whole matrices, in Meta's code blocks. Merging of axes is left out; vectors
+           go to AdamW.
 Symbols    W, G, U, M: a matrix [rows, columns]; eta = lr, lambda = weight_decay.
 Rule       U_t as in `stages/kronecker_root.py`                                            (1)
            U_t <- U_t |A_t| / |U_t|,  A = G or Adam's G / den                              (2) graft only
@@ -15,7 +16,8 @@ Order      Momentum after the preconditioner and the graft.
 Invariant  Turning all gradients turns the path (lambda = 0, no graft onto Adam); t = 1, damping = 0: a step along the
            polar factor of G.
 Cost       Per matrix [m, n]: m n + 2 m^2 + 2 n^2 numbers of state, 5 per parameter when square (graft onto Adam: 1
-           more); 4 products per step, 2 eigendecompositions every refresh_every steps.
+           more), of each block where sides are cut; 4 products per step, 2 eigendecompositions every refresh_every
+           steps.
 Avoid      Sums over long runs without a graft: steps fall like 1/sqrt(t). float32 with damping below 1e-7 of the
            largest eigenvalue and an exponent above 1/4.
 """
@@ -56,6 +58,7 @@ def shampoo(
     graft: str | None = None,
     refresh_every: int = 10,
     max_dim: int = 10_000,
+    block_size: int | None = 1024,
 ) -> Chain:
     """Equations (1) to (4).
 
@@ -67,6 +70,8 @@ def shampoo(
         graft: None, "sgd" or "adam".
         refresh_every: steps between two eigendecompositions, >= 1.
         max_dim: longest side that gets a preconditioner.
+        block_size: longest side of a block; longer sides are cut into blocks, each a matrix of its own to (1). None: no
+            side is.
 
     Raises:
         ArgumentError: a value out of range.
@@ -74,10 +79,12 @@ def shampoo(
     check_adam(lr, beta1, beta2, eps, weight_decay)
     for name, value, least in (("damping", damping, 0), ("refresh_every", refresh_every, 1), ("max_dim", max_dim, 0)):
         check_at_least(name, value, least)
+    if block_size is not None:
+        check_at_least("block_size", block_size, 1)
     check_choice("graft", graft, (None, *ONTO))
     root = kronecker_root(accumulate=accumulate, exponent=exponent)
     hyper = {"lr": lr, "betas": (beta1, beta2), "eps": eps, "weight_decay": weight_decay, "damping": damping}
-    sizes = {"refresh_every": refresh_every, "max_dim": max_dim}
+    sizes = {"refresh_every": refresh_every, "max_dim": max_dim, "block_size": block_size}
     vectors = adamw(lr=lr, beta1=beta1, beta2=beta2, eps=eps, weight_decay=weight_decay)
     parts = [root, *_graft(graft), ema(), shrink(), apply()]
     return chain(*parts, name="shampoo", hyper={**hyper, **sizes}, otherwise=vectors)
@@ -107,9 +114,10 @@ class Shampoo(Optimizer):
         graft: str | None = None,
         refresh_every: int = 10,
         max_dim: int = 10_000,
+        block_size: int | None = 1024,
         **options: Any,
     ) -> None:
         values = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "damping": damping}
         words = {"exponent": exponent, "accumulate": accumulate, "graft": graft}
-        sizes = {"refresh_every": refresh_every, "max_dim": max_dim}
+        sizes = {"refresh_every": refresh_every, "max_dim": max_dim, "block_size": block_size}
         super().__init__(params, factory=shampoo, defaults={**values, **words, **sizes}, **options)

@@ -11,7 +11,7 @@ Rule       t = 1: U = 0, and lambda = 0                                         
            M = beta1 M + (1 - beta1) G';  V = beta2 V + (1 - beta2) G'^2                          (3)
            U = Q_L (M / (sqrt(V) + eps)) Q_R^T sqrt(1 - beta2^k) / (1 - beta1^k)                  (4)
            L = beta L + (1 - beta) G G^T;  R = beta R + (1 - beta) G^T G                          (5)
-           t = 1: Q_L, Q_R = the eigenvectors of L and R                                          (6)
+           t = 1: Q_L, Q_R = the eigenvectors of L and R; of the longer side from the shorter     (6)
            every f steps after it: Q <- one power iteration; V in the new order; M turned along   (7)
 Order      The bases of a step come from the gradients before it.
 Invariant  Q_L and Q_R stay orthogonal; with both the identity it is Adam (eps before the bias correction).
@@ -29,7 +29,7 @@ from torch import Tensor
 
 from equipoise._card import method
 from equipoise.core.hyper import beta_power
-from equipoise.core.linalg.eigenbasis import first_basis, next_basis
+from equipoise.core.linalg.eigenbasis import first_basis, in_order, next_basis, spanned_basis
 from equipoise.core.linalg.refresh import all_due, due, first_and_due, where_due
 from equipoise.core.linalg.symmetric_eigen import check_sum
 from equipoise.core.stage import Partial, Registers, Slot, Stage, StateSpec, Values, whole
@@ -43,7 +43,8 @@ SIDES = ("left", "right")
 def rotated_adam() -> Stage:
     """Equations (1) to (7). Group keys: betas, eps, shampoo_beta (None: betas[1]), refresh_every, max_dim.
 
-    State: exp_avg and exp_avg_sq, rotated, [matrices, rows, columns]; left, right and their bases [matrices, n, n].
+    State: exp_avg and exp_avg_sq, rotated, [matrices, rows, columns]; left, right and their bases [matrices, n, n], a
+    vector in every row: Q_L and Q_R transposed.
     """
 
     def partials(r: Registers, s: SimpleNamespace, c: SimpleNamespace) -> dict[str, Partial]:
@@ -80,33 +81,44 @@ def _solve(x: SimpleNamespace, s: SimpleNamespace, c: SimpleNamespace) -> tuple[
         check_sum(s.left, x.g)
         check_sum(s.right, x.g.mT)
     new = {"left": _follow(s.left, x.g, c.fresh), "right": _follow(s.right, x.g.mT, c.fresh)}  # (5)
-    turned = _rotate(x.g, s.left_basis.mT, s.right_basis)  # (2)
+    bases = {f"{side}_basis": getattr(s, f"{side}_basis") for side in SIDES}
+    new |= _first(x.g, new, bases, c.first) if first else bases
+    if first and all_due(c.first):
+        return {"g": x.g.zero_()}, new  # (1)
+    left, right = new["left_basis"], new["right_basis"]
+    turned = _rotate(x.g, left, right.mT)  # (2)
     m = s.exp_avg.lerp_(turned, c.fresh1)  # (3)
     v = s.exp_avg_sq.mul_(1 - c.fresh2).addcmul_(turned, turned * c.fresh2)
     ratio = torch.div(m, torch.sqrt(v, out=turned).add_(c.eps), out=turned).masked_fill_(c.moves <= 0, 0.0)
-    u = _rotate(ratio, s.left_basis, s.right_basis.mT).mul_(c.debias)  # (4)
-    new |= {"exp_avg": m, "exp_avg_sq": v, "left_basis": s.left_basis, "right_basis": s.right_basis}
-    if first:
-        for side in SIDES:
-            old = new[f"{side}_basis"]
-            new[f"{side}_basis"] = where_due(
-                c.first, first_basis(new[side], room=old if all_due(c.first) else None), old
-            )
+    u = _rotate(ratio, left.mT, right).mul_(c.debias)  # (4)
+    new |= {"exp_avg": m, "exp_avg_sq": v}
     return {"g": u}, _turn(new, c.turn) if due(c.turn) else new
+
+
+def _first(x: Tensor, sums: Values, old: Values, flag: Tensor) -> Values:
+    """Equation (6), where the flag is set."""
+    tall = x if x.shape[-2] > x.shape[-1] else x.mT
+    longer = "left" if tall is x else "right"
+    shorter = SIDES[1 - SIDES.index(longer)]
+    room = {side: old[f"{side}_basis"] if all_due(flag) else None for side in SIDES}
+    found = {shorter: first_basis(sums[shorter], room=room[shorter])}
+    if tall.shape[-2] == tall.shape[-1]:
+        found[longer] = first_basis(sums[longer], room=room[longer])
+    elif has_side(sums[longer], tall):
+        found[longer] = spanned_basis(tall, found[shorter], room=room[longer])
+    return {name: where_due(flag, found.get(name[:-6], was), was) for name, was in old.items()}
 
 
 def _turn(state: Values, flag: Tensor) -> Values:
     """Equation (7), where the flag is set."""
-    m = state["exp_avg"] if all_due(flag) else state["exp_avg"].clone()
-    unrotated = _rotate(m, state["left_basis"], state["right_basis"].mT)
-    new = dict(state)
-    v = state["exp_avg_sq"]
+    whole = all_due(flag)
+    new = {name: value if whole else value.clone() for name, value in state.items()}
+    unrotated = _rotate(new["exp_avg"], new["left_basis"].mT, new["right_basis"])
     for side, axis in (("left", -2), ("right", -1)):
-        if state[side].shape[-1] > 0:
-            new[f"{side}_basis"], order = next_basis(state[side], state[f"{side}_basis"])
-            v = v.gather(axis, order.unsqueeze(-3 - axis).expand_as(v))
-    new["exp_avg_sq"] = v
-    new["exp_avg"] = _rotate(unrotated, new["left_basis"].mT, new["right_basis"])
+        if new[side].shape[-1] > 0:
+            _, order = next_basis(new[side], new[f"{side}_basis"])
+            in_order(new["exp_avg_sq"], order, axis)
+    new["exp_avg"] = _rotate(unrotated, new["left_basis"], new["right_basis"].mT)
     return {name: where_due(flag, value, state[name]) for name, value in new.items()}
 
 

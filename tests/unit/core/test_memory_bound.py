@@ -13,20 +13,22 @@ SHAPES = [(256, 1024)] * 12 + [(256, 256)] * 12 + [(256,)] * 12
 LARGEST = 12 * 256 * 1024 * 4
 # Where products of a matrix with itself are as large as the matrix.
 SQUARE, ALL_SQUARE = [(512, 512)] * 8 + [(512,)] * 8, 8 * 512 * 512 * 4
+# A square of the first one's longer side is larger than the largest group.
+TALL, OF_TALL = [(4096, 128), *SHAPES], LARGEST
 
 
-def beside_state(make, shapes=SHAPES):
-    """Bytes that live at most during the third step, of all that was allocated since before the optimizer was made."""
+def beside_state(make, shapes=SHAPES, step=3):
+    """Bytes that live at most during a step, of all that was allocated since before the optimizer was made."""
     parameters = [nn.Parameter(torch.randn(shape)) for shape in shapes]
     for p in parameters:
         p.grad = torch.randn_like(p)
     gc.collect()  # what is freed while it is measured counts, whoever made it
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
         optimizer = make(parameters)
-        for _ in range(2):
+        for _ in range(step - 1):
             optimizer.step()
         gc.collect()
-        with torch.profiler.record_function("third step"):
+        with torch.profiler.record_function("measured step"):
             optimizer.step()
     state = sum(t.numel() * t.element_size() for own in optimizer.state.values() for t in own.values())
     assert profile.profiler is not None
@@ -35,7 +37,7 @@ def beside_state(make, shapes=SHAPES):
 
 
 def _peak(events):
-    (begin,) = (event.start_ns() for event in events if event.name() == "third step")
+    (begin,) = (event.start_ns() for event in events if event.name() == "measured step")
     live, most = 0, 0
     for event in sorted((event for event in events if event.name() == "[memory]"), key=lambda event: event.start_ns()):
         live += event.nbytes()
@@ -108,6 +110,19 @@ def test_nor_does_a_step_that_decomposes(kind, shapes, require):
     assert (
         beside_state(lambda ps: getattr(ep.optim, kind)(ps, lr=1e-3, runner="fused", refresh_every=2), shapes) <= most
     )
+
+
+@pytest.mark.slow
+@pytest.mark.compile
+@pytest.mark.parametrize("step", [1, 3])
+@pytest.mark.parametrize("kind", WITH_SIDES)
+def test_nor_where_a_side_is_long(kind, step, require):
+    """SOAP finds a basis from the shorter side and turns it in place, a few rows at a time; Shampoo cuts the side."""
+    require("compiler")
+    made = lambda ps: getattr(ep.optim, kind)(ps, lr=1e-3, runner="fused", refresh_every=2)
+    assert OF_TALL < 4096 * 4096 * 4
+    beside_state(made, TALL, 1)  # what compiling takes
+    assert beside_state(made, TALL, step) <= OF_TALL
 
 
 @pytest.mark.slow

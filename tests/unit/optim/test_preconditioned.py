@@ -38,6 +38,23 @@ def test_sides_that_are_too_long_are_left_alone(max_dim):
     check(soap, soap_oracle, lr=0.05, refresh_every=2, max_dim=max_dim)
 
 
+@pytest.mark.parametrize("block_size", [1, 2, 3, 4, 5, None])
+@pytest.mark.parametrize("graft", [None, "adam"])
+def test_long_sides_are_cut_into_blocks(block_size, graft):
+    shapes = [(7, 4), (3, 10), (11, 1), (5, 3, 2, 2)]
+    words = {"damping": 0.05, "refresh_every": 2, "graft": graft, "block_size": block_size}
+    check(shampoo, shampoo_oracle, lr=0.05, shapes=shapes, **words)
+    check(shampoo, shampoo_oracle, lr=0.05, shapes=shapes, max_dim=9, **words)
+
+
+def test_state_of_blocks_is_small():
+    (p,) = start([(11, 4)])
+    optimizer = Shampoo([p], block_size=4)
+    train(optimizer, [p], 1)
+    shapes = {name.split(".")[-1]: tuple(value.shape) for name, value in optimizer.state[p].items()}
+    assert (shapes["left"], shapes["right_root"]) == ((1, 3, 4, 4), (1, 3, 4, 4))
+
+
 @pytest.mark.parametrize("every", [1, 3, 20])
 def test_soaps_bases_turn_every_so_often(every):
     check(soap, soap_oracle, lr=0.05, refresh_every=every, shampoo_beta=0.8, shapes=SHAPES[:3])
@@ -97,12 +114,15 @@ def test_turned_gradients_turn_the_path(kind):
     assert torch.allclose(a @ ends[0] @ b, ends[1], atol=1e-9)
 
 
-@pytest.mark.parametrize(("kind", "steps"), [(SOAP, {0, 2, 3, 5, 6}), (Shampoo, {0, 2, 3, 5, 6})])
-def test_matrices_of_one_stack_keep_their_own_step_counts(kind, steps):
+@pytest.mark.parametrize(
+    ("kind", "words"), [(SOAP, {}), (Shampoo, {}), (Shampoo, {"block_size": 2})], ids=["SOAP", "Shampoo", "blocks"]
+)
+def test_matrices_of_one_stack_keep_their_own_step_counts(kind, words):
     """One that misses gradients goes as it would alone; the stack's other matrix does not see it."""
     together, alone = start([(4, 3), (4, 3)]), start([(4, 3), (4, 3)])
-    both = kind(together, lr=0.1, refresh_every=2)
-    apart = [kind([p], lr=0.1, refresh_every=2) for p in alone]
+    steps = {0, 2, 3, 5, 6}
+    both = kind(together, lr=0.1, refresh_every=2, **words)
+    apart = [kind([p], lr=0.1, refresh_every=2, **words) for p in alone]
     for k in range(7):
         grads = gradients(together, k)
         for i, (p, q) in enumerate(zip(together, alone, strict=True)):
@@ -126,6 +146,8 @@ def test_eigendecompositions_happen_only_when_due(monkeypatch):
 def test_what_they_refuse():
     with pytest.raises(ArgumentError, match="refresh_every"):
         soap(refresh_every=0)
+    with pytest.raises(ArgumentError, match="block_size"):
+        shampoo(block_size=0)
     with pytest.raises(ArgumentError, match="graft"):
         shampoo(graft="lion")
     with pytest.raises(ArgumentError, match="damping"):

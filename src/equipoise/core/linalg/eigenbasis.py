@@ -2,12 +2,16 @@
 
 Source     Vyas et al. 2024, arXiv:2409.11321, Algorithm 4, as in the authors' code.
 Differs    The first gradient's covariance has rank min(rows, columns): what an eigensolver returns for the eigenvalue 0
-           is arbitrary. Here those columns are replaced by a completion of the others that is the same everywhere.
-Symbols    A: [matrices, n, n], symmetric, nonnegative; Q: [matrices, n, n], orthogonal, columns by falling eigenvalue.
-Rule       A = V diag(w) V^T;  Q = the QR factor of V, columns of w <= n eps max(w) set to 0     (1)
-           w_j = q_j^T A q_j;  order = by falling w;  Q <- the QR factor of (A Q) in this order  (2)
-Invariant  Q^T Q = I; where A does not change, (2) converges to its eigenvectors.
-Cost       (1) one eigendecomposition, and twice A's memory besides `room`; (2) one product and one QR, 1.4 times.
+           is arbitrary. Here those vectors are replaced by a completion of the others that is the same everywhere.
+           That of the longer side is found without an eigendecomposition, from that of the shorter, by (2).
+Symbols    A: [matrices, n, n], symmetric, nonnegative; Q: [matrices, n, n], a vector in every row, by falling
+           eigenvalue, orthogonal; qr: the orthogonal factor; X: [matrices, n, m], n >= m.
+Rule       A = V^T diag(w) V;  Q^T = qr(V^T), rows of w <= n eps max(w) set to 0                (1)
+           A = X X^T, S the eigenbasis of X^T X:  w_j = |X s_j|^2,  Q^T = qr([X S^T, 0]), as (1)  (2)
+           w_j = q_j A q_j^T;  order = by falling w;  Q^T <- qr(A Q^T), columns in this order   (3)
+Invariant  Q^T Q = I; where A does not change, (3) converges to its eigenvectors.
+Cost       (1) one eigendecomposition, and twice A's memory besides `room`; (2) a QR of X, and its memory; (3) one
+           product and one QR, in place.
 """
 
 from __future__ import annotations
@@ -17,33 +21,79 @@ from torch import Tensor
 
 from equipoise.core.linalg.symmetric_eigen import symmetric_eigen
 
-_PARTS = 8  # of a matrix, to copy one after the other
+_BLOCK = 1 << 18  # elements of a matrix that are multiplied, or put in order, at a time
+_FEW = 128  # rows of it at least
 
 
 def first_basis(a: Tensor, *, room: Tensor | None = None) -> Tensor:
     """Equation (1); `room`: see `symmetric_eigen`."""
-    values, vectors = symmetric_eigen(a, room=room)
-    values, vectors = values.flip(-1), vectors.flip(-1)
     if a.shape[-1] == 0:
-        return vectors
-    tiny = a.shape[-1] * torch.finfo(a.dtype).eps
-    known = values > tiny * values[..., :1]
-    return _orthonormal(vectors.mul_(known[..., None, :]))
+        return a
+    values, vectors = symmetric_eigen(a, room=room)
+    return _orthonormal(_known(vectors.mT.flip(-2), values.flip(-1)))
+
+
+def spanned_basis(x: Tensor, short: Tensor, *, room: Tensor | None = None) -> Tensor:
+    """Equation (2).
+
+    Args:
+        x: X, [matrices, n, m], n >= m.
+        short: S, [matrices, m, m].
+        room: [matrices, n, n], contiguous, where the result is to lie; is overwritten.
+    """
+    *matrices, n, m = x.shape
+    basis = x.new_empty(*matrices, n, n) if room is None else room
+    thin = torch.bmm(short, x.mT, out=basis[..., :m, :])
+    basis[..., m:, :] = 0
+    _, scales = _reflectors(_known(thin, torch.linalg.vector_norm(thin, dim=-1).square()))
+    return _product(basis, scales)
 
 
 def next_basis(a: Tensor, basis: Tensor) -> tuple[Tensor, Tensor]:
-    """Equation (2): the basis that follows, and the order [matrices, n] in which the old columns went into it."""
-    turned = basis.mT @ a  # the columns of A Q, one after the other, as LAPACK takes them
-    some = max(a.shape[-1] // _PARTS, 1)
-    pairs = zip(basis.mT.split(some, -2), turned.split(some, -2), strict=True)
-    order = torch.cat([(q * image).sum(-1) for q, image in pairs], -1).argsort(dim=-1, descending=True, stable=True)
-    for part in turned.split(some, -1):
-        part.copy_(part.gather(-2, order[..., None].expand_as(part)))
-    return _orthonormal(turned.mT), order
+    """Equation (3), written over `basis`; and the order [matrices, n] in which the old vectors went into it."""
+    values = torch.cat([_step(a, part) for part in basis.split(_some(basis, -2), -2)], -1)
+    order = values.argsort(dim=-1, descending=True, stable=True)
+    return _orthonormal(in_order(basis, order, -2)), order
 
 
-def _orthonormal(x: Tensor) -> Tensor:
-    """The factor Q of X = Q R, written over X."""
-    scales = x.new_empty(x.shape[:-1])
+def in_order(x: Tensor, order: Tensor, axis: int) -> Tensor:
+    """x [matrices, rows, columns] with its rows (axis -2) or columns (-1) in the order [matrices, extent], in place."""
+    across = -3 - axis
+    for part in x.split(_some(x, across), across):
+        part.copy_(part.gather(axis, order.unsqueeze(across).expand_as(part)))
+    return x
+
+
+def _some(x: Tensor, axis: int) -> int:
+    """How much of an axis is worked on at a time."""
+    return max(_BLOCK * x.shape[axis] // max(x.numel(), 1), _FEW)
+
+
+def _step(a: Tensor, rows: Tensor) -> Tensor:
+    """Multiply some rows by A in place; returns their w."""
+    image = rows @ a
+    values = (rows * image).sum(-1)
+    rows.copy_(image)
+    return values
+
+
+def _known(rows: Tensor, values: Tensor) -> Tensor:
+    """Rows whose value is rounding noise become 0, in place."""
+    tiny = rows.shape[-1] * torch.finfo(rows.dtype).eps
+    return rows.mul_((values > tiny * values.amax(-1, keepdim=True))[..., None])
+
+
+def _orthonormal(rows: Tensor) -> Tensor:
+    """qr of the rows, taken as columns, written over them."""
+    return _product(*_reflectors(rows))
+
+
+def _reflectors(rows: Tensor) -> tuple[Tensor, Tensor]:
+    x, scales = rows.mT, rows.new_empty(rows.shape[:-1])  # columns one after the other, as LAPACK takes them
     torch.geqrf(x, out=(x, scales))
-    return torch.linalg.householder_product(x, scales, out=x)
+    return rows, scales
+
+
+def _product(rows: Tensor, scales: Tensor) -> Tensor:
+    torch.linalg.householder_product(rows.mT, scales, out=rows.mT)
+    return rows

@@ -39,7 +39,10 @@ def check_sum(a: Tensor, x: Tensor) -> None:
 
 def _eigh_into(a: Tensor, room: Tensor) -> tuple[Tensor, Tensor]:
     values, vectors = a.new_empty(a.shape[:-1]), room.mT  # as LAPACK writes them: column by column
-    torch.linalg.eigh(a, out=(values, vectors))
+    if len(a) == 1:  # may be a block of more: torch takes memory of its own unless it knows the stride between matrices
+        torch.linalg.eigh(a[0], out=(values[0], vectors[0]))
+    else:
+        torch.linalg.eigh(a, out=(values, vectors))
     return values, vectors
 
 

@@ -6,7 +6,8 @@ import torch
 
 import equipoise as ep
 from equipoise._errors import ArgumentError
-from equipoise.core.linalg.eigenbasis import first_basis, next_basis
+from equipoise.core.linalg import eigenbasis
+from equipoise.core.linalg.eigenbasis import first_basis, next_basis, spanned_basis
 from equipoise.core.linalg.inverse_power import inverse_power
 from equipoise.core.linalg.symmetric_eigen import symmetric_eigen
 
@@ -19,7 +20,7 @@ def covariance(rows, columns, seed=0, count=2):
 @pytest.mark.parametrize(("rows", "columns"), [(4, 9), (7, 3), (1, 1)])
 def test_the_first_basis_diagonalizes(rows, columns):
     a = covariance(rows, columns)
-    q = first_basis(a)
+    q = first_basis(a).mT
     assert (q.mT @ q - torch.eye(rows)).abs().max() < 1e-12
     inside = q.mT @ a @ q
     diagonal = inside.diagonal(dim1=-2, dim2=-1)
@@ -34,7 +35,7 @@ def test_the_completion_of_a_singular_basis_is_the_same_for_another_eigensolver(
     vectors[:, :4] = vectors[:, :4] @ turn  # as good as the others for the eigenvalue 0
     vectors, values = -vectors[:, ::-1], values[::-1]
     wanted = np.linalg.qr(vectors * (values > 1e-12 * values[0]))[0]
-    ours = first_basis(torch.from_numpy(a)[None])[0].numpy()
+    ours = first_basis(torch.from_numpy(a)[None])[0].mT.numpy()
     assert abs(abs(ours) - abs(wanted)).max() < 1e-12
 
 
@@ -45,15 +46,43 @@ def test_power_iteration_finds_the_eigenvectors():
     q = torch.eye(5, dtype=torch.float64)[None]
     for _ in range(60):
         q, order = next_basis(a, q)
-    assert ((q.mT @ vectors).abs() - torch.eye(5)).abs().max() < 1e-9
+    assert ((q @ vectors).abs() - torch.eye(5)).abs().max() < 1e-9
     assert order.tolist() == [[0, 1, 2, 3, 4]]
+
+
+@pytest.mark.parametrize(("rows", "columns", "rank"), [(7, 3, 3), (9, 4, 2), (5, 1, 1), (6, 5, 0)])
+def test_the_basis_of_a_long_side_follows_from_the_short_one(rows, columns, rank):
+    """The two ways agree, on the completion too, whatever the rank."""
+    numbers = np.random.default_rng(2)
+    x = torch.from_numpy(numbers.standard_normal((2, rows, rank)) @ numbers.standard_normal((2, rank, columns)))
+    short, wanted = first_basis(x.mT @ x), first_basis(x @ x.mT)
+    room = torch.full_like(wanted, torch.nan)
+    ours = spanned_basis(x, short, room=room)
+    assert ours.data_ptr() == room.data_ptr()
+    assert (ours.abs() - wanted.abs()).abs().max() < 1e-10
+    assert torch.equal(ours, spanned_basis(x, short))
+
+
+def test_a_basis_is_followed_in_place_a_few_rows_at_a_time(monkeypatch):
+    a, q = covariance(7, 9), first_basis(covariance(7, 9, seed=4))
+    turned = a @ q.mT
+    falling = (q.mT * turned).sum(-2).argsort(descending=True)
+    wanted = torch.linalg.qr(turned.gather(-1, falling[:, None, :].expand_as(turned))).Q
+    for block in (1, 1 << 20):
+        monkeypatch.setattr(eigenbasis, "_BLOCK", block)
+        monkeypatch.setattr(eigenbasis, "_FEW", 2)
+        mine = q.clone()
+        new, order = next_basis(a, mine)
+        assert new is mine
+        assert torch.equal(order, falling)
+        assert (new.mT - wanted).abs().max() < 1e-12
 
 
 def test_the_order_says_where_each_column_came_from():
     a = torch.diag(torch.tensor([1.0, 3.0, 2.0]))[None]
     q, order = next_basis(a, torch.eye(3)[None])
     assert order.tolist() == [[1, 2, 0]]
-    assert torch.equal(q.abs()[0].argmax(0), torch.tensor([1, 2, 0]))
+    assert torch.equal(q.abs()[0].argmax(1), torch.tensor([1, 2, 0]))
 
 
 @pytest.mark.parametrize("exponent", [0.25, 0.5, 1.0])
