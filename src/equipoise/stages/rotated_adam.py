@@ -95,7 +95,7 @@ def _solve(x: SimpleNamespace, s: SimpleNamespace, c: SimpleNamespace) -> tuple[
     return {"g": u}, _turn(new, c.turn) if due(c.turn) else new
 
 
-def _first(x: Tensor, sums: Values, old: Values, flag: Tensor) -> Values:
+def _first(x: Tensor, sums: Values, old: dict[str, Tensor], flag: Tensor) -> Values:
     """Equation (6), where the flag is set."""
     tall = x if x.shape[-2] > x.shape[-1] else x.mT
     longer = "left" if tall is x else "right"
