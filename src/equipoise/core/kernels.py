@@ -22,6 +22,7 @@ from equipoise.core.hoist import hoist
 from equipoise.core.joined import join_writes
 from equipoise.core.settle import settle
 from equipoise.core.trace import Known, Layout, scalar_kinds, trace_list
+from equipoise.core.vector_units import find_vector_units
 
 Compiled = Callable[..., Sequence[Tensor]]
 
@@ -69,6 +70,7 @@ def _inductor(graph: GraphModule, examples: list[Tensor], serial: bool) -> Compi
     import torch._inductor.config as settings
     from torch._inductor import standalone_compile
 
+    find_vector_units()
     for prepare in (hoist, join_writes, settle):
         prepare(graph)
     with settings.patch({**_OPTIONS, "cpp.threads": 1} if serial else _OPTIONS):
