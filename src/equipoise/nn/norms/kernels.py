@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from equipoise.core.kernels import why_not_compile
+from equipoise.core.vector_units import find_vector_units
 from equipoise.nn.norms.by_hand import by_hand
 from equipoise.nn.norms.compiled_call import compiled_call
 
@@ -145,6 +146,7 @@ def _kernel(kind: type, shown: str, forward: Callable[..., Any]) -> Callable[...
     if key not in _KERNELS:
         if not _KERNELS:
             sys.stderr.write("equipoise: compiling norm layers, once; later processes find them in torch's cache\n")
+            find_vector_units()
         _KERNELS[key] = torch.compile(forward, **_SETTINGS)
     return _KERNELS[key]
 
