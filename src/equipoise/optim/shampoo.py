@@ -13,8 +13,8 @@ Rule       U_t as in `stages/kronecker_root.py`                                 
            M_t = beta1 M_{t-1} + (1 - beta1) U_t                                           (3)
            W_t = (1 - eta lambda) W_{t-1} - eta M_t / (1 - beta1^t)                        (4)
 Order      Momentum after the preconditioner and the graft.
-Invariant  Turning all gradients turns the path (lambda = 0, no graft onto Adam, no side cut); t = 1, damping = 0: a step
-           along the polar factor of G, or of each block.
+Invariant  Turning all gradients turns the path (lambda = 0, no graft onto Adam, no side cut); t = 1, damping = 0: a
+           step along the polar factor of G, or of each block.
 Cost       Per matrix [m, n]: m n + 2 m^2 + 2 n^2 numbers of state, 5 per parameter when square (graft onto Adam: 1
            more), of each block where sides are cut; 4 products per step, 2 eigendecompositions every refresh_every
            steps.
