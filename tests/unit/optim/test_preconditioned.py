@@ -143,6 +143,19 @@ def test_eigendecompositions_happen_only_when_due(monkeypatch):
     assert len(calls) == 2 * 3  # both sides, at steps 1, 5 and 9, for the whole stack at once
 
 
+@pytest.mark.parametrize(
+    ("make", "largest"), [(lambda ps: SOAP(ps, refresh_every=2), 6), (lambda ps: Shampoo(ps, block_size=16), 14)]
+)
+def test_nothing_as_large_as_a_long_side_is_decomposed(monkeypatch, make, largest):
+    """SOAP finds its first basis from the shorter side, Shampoo cuts 40 into 14, 14 and 12."""
+    sides = []
+    whole = torch.linalg.eigh
+    monkeypatch.setattr(torch.linalg, "eigh", lambda a, **k: sides.append(a.shape[-1]) or whole(a, **k))
+    parameters = start([(40, 6), (6, 40)])
+    train(make(parameters), parameters, 4)
+    assert max(sides) == largest
+
+
 def test_what_they_refuse():
     with pytest.raises(ArgumentError, match="refresh_every"):
         soap(refresh_every=0)
