@@ -81,6 +81,8 @@ class StepPlan:
         self.kept = [*whole, *(value for value in kept if isinstance(value, Tensor))]
         self.kept_at = self._where(array("q", map(Tensor.data_ptr, self.kept)))
         self.views = {i: entries[i].view for i in active}
+        self.free = [value for i in active for value in self._free(i).values()]
+        self.written = self._versions()  # before a step: matrix stages write their own state in place
         self.scratch = Scratch()
         kinds: dict[Kind, list[int]] = {}
         self.reference: list[int] = []
@@ -164,8 +166,9 @@ class StepPlan:
 
     @property
     def ahead(self) -> bool:
-        """Whether a step failed after it had written state and before it wrote parameters."""
-        return any(isinstance(batch.engine, Lists) and batch.engine.ahead for batch in self.batches)
+        """Whether a step failed after it had written state and before it wrote all parameters."""
+        early = any(isinstance(batch.engine, Lists) and batch.engine.ahead for batch in self.batches)
+        return early or self.written != self._versions()
 
     def run(self, grads: Mapping[int, Tensor], tables: Mapping[Chain, Tensor], row_of: Mapping[int, int]) -> None:
         """Step everything.
@@ -175,6 +178,7 @@ class StepPlan:
             tables: for each chain, float64 [rows, width] on the CPU: learning rate and coefficients.
             row_of: the table row of each active entry.
         """
+        self.written = self._versions()
         engines = []
         for batch in self.batches:
             rows = _pick(tables[batch.engine.layout.chain], batch, row_of)
@@ -186,6 +190,9 @@ class StepPlan:
             self.sums = {i: five for b in self.batches for i, five in zip(b.members, b.engine.sums, strict=True)}
             self.sums |= {i: job.sums for i, job in zip(self.reference, jobs, strict=True)}
             self._complete_sums()
+
+    def _versions(self) -> list[int]:
+        return [value._version for value in self.free]
 
     def _complete_sums(self) -> None:
         """Sums of what the step did to tensors that other processes hold parts of."""

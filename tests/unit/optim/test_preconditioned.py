@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import equipoise as ep
-from equipoise._errors import ArgumentError
+from equipoise._errors import ArgumentError, StateError
 from equipoise.optim.shampoo import Shampoo, shampoo
 from equipoise.optim.soap import SOAP, soap
 from oracles.optim import shampoo as shampoo_oracle
@@ -141,6 +141,26 @@ def test_eigendecompositions_happen_only_when_due(monkeypatch):
     parameters = start([(4, 3), (4, 3)])
     train(Shampoo(parameters, lr=0.1, refresh_every=4), parameters, 9)
     assert len(calls) == 2 * 3  # both sides, at steps 1, 5 and 9, for the whole stack at once
+
+
+@pytest.mark.parametrize("runner", ["reference", "blocked"])
+@pytest.mark.parametrize("kind", [SOAP, Shampoo])
+@pytest.mark.parametrize("bad", [0, 1])
+def test_a_step_that_fails_between_two_matrices_is_not_gone_on_from(kind, runner, bad):
+    """The first matrix had been solved when the second one was refused; where the first is refused nothing happened."""
+    parameters = start([(4, 3), (5, 2)])
+    optimizer = kind(parameters, lr=0.1, refresh_every=1, runner=runner)
+    for p, g in zip(parameters, gradients(parameters, 0), strict=True):
+        p.grad = g.clone()
+    parameters[bad].grad[0, 0] = torch.inf
+    with pytest.raises(ArgumentError, match="not finite in matrices"):
+        optimizer.step()
+    parameters[bad].grad[0, 0] = 1.0
+    if bad == 1:
+        with pytest.raises(StateError, match=r"half a step \(ArgumentError in step 1\).*Load the last checkpoint"):
+            optimizer.step()
+        optimizer.state.clear()
+    optimizer.step()
 
 
 @pytest.mark.parametrize(
