@@ -70,7 +70,8 @@ def _inductor(graph: GraphModule, examples: list[Tensor], serial: bool) -> Compi
     import torch._inductor.config as settings
     from torch._inductor import standalone_compile
 
-    find_vector_units()
+    if examples[0].is_cpu:
+        find_vector_units()
     for prepare in (hoist, join_writes, settle):
         prepare(graph)
     with settings.patch({**_OPTIONS, "cpp.threads": 1} if serial else _OPTIONS):

@@ -162,7 +162,7 @@ class Stepper:
             self.row_of[i] = rows[key]
 
     def check_whole(self, state: MutableMapping[Tensor, Any]) -> None:
-        """Raise StateError after a step that failed between its two halves: averages moved, the parameters did not."""
+        """Raise StateError after a step that failed half way: some averages had moved, not all parameters."""
         if self.failed and self.intact(state):
             cure = "Load the last checkpoint, or clear optimizer.state to begin its averages anew."
             raise StateError("optimizer state", f"half a step ({self.failed})", "that of whole steps", cure)

@@ -26,7 +26,7 @@ def find_vector_units() -> None:
     reported = units.x86_isa_checker()
     if not reported:
         return  # nothing is tried out on other processors
-    note = _note(reported)
+    note = _note([name for name in settings.cpp.cxx if name], reported)
     if note.exists():
         with settings.patch({"cpp.vec_isa_ok": True}):
             units.valid_vec_isa_list()  # which keeps its answer
@@ -36,12 +36,12 @@ def find_vector_units() -> None:
         _write(note)
 
 
-def _note(reported: list[str]) -> Path:
+def _note(compilers: list[str], reported: list[str]) -> Path:
     from torch._inductor.runtime.cache_dir_utils import cache_dir
 
-    compiler = Path(shutil.which(os.environ.get("CXX", "g++")) or "g++").resolve()
-    built = compiler.stat().st_mtime_ns if compiler.exists() else 0
-    known = (torch.__version__, torch.__file__, compiler, built, os.environ.get("LD_LIBRARY_PATH"), *reported)
+    found = [Path(path).resolve() for name in compilers if (path := shutil.which(name))]
+    built = [(str(path), path.stat().st_mtime_ns) for path in found]
+    known = (torch.__version__, torch.__file__, compilers, built, os.environ.get("LD_LIBRARY_PATH"), reported)
     return Path(cache_dir()) / f"equipoise-vector-units-{hashlib.sha256(repr(known).encode()).hexdigest()[:16]}"
 
 

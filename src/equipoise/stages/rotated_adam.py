@@ -81,8 +81,9 @@ def _solve(x: SimpleNamespace, s: SimpleNamespace, c: SimpleNamespace) -> tuple[
         check_sum(s.left, x.g)
         check_sum(s.right, x.g.mT)
     new = {"left": _follow(s.left, x.g, c.fresh), "right": _follow(s.right, x.g.mT, c.fresh)}  # (5)
-    bases = {f"{side}_basis": getattr(s, f"{side}_basis") for side in SIDES}
-    new |= _first(x.g, new, bases, c.first) if first else bases
+    new |= {"left_basis": s.left_basis, "right_basis": s.right_basis}
+    if first:
+        new |= _first(x.g, new, c.first)
     if first and all_due(c.first):
         return {"g": x.g.zero_()}, new  # (1)
     left, right = new["left_basis"], new["right_basis"]
@@ -95,31 +96,30 @@ def _solve(x: SimpleNamespace, s: SimpleNamespace, c: SimpleNamespace) -> tuple[
     return {"g": u}, _turn(new, c.turn) if due(c.turn) else new
 
 
-def _first(x: Tensor, sums: Values, old: dict[str, Tensor], flag: Tensor) -> Values:
+def _first(x: Tensor, state: dict[str, Tensor], flag: Tensor) -> dict[str, Tensor]:
     """Equation (6), where the flag is set."""
-    tall = x if x.shape[-2] > x.shape[-1] else x.mT
-    longer = "left" if tall is x else "right"
-    shorter = SIDES[1 - SIDES.index(longer)]
-    room = {side: old[f"{side}_basis"] if all_due(flag) else None for side in SIDES}
-    found = {shorter: first_basis(sums[shorter], room=room[shorter])}
-    if tall.shape[-2] == tall.shape[-1]:
-        found[longer] = first_basis(sums[longer], room=room[longer])
-    elif has_side(sums[longer], tall):
+    tall, (longer, shorter) = (x, SIDES) if x.shape[-2] > x.shape[-1] else (x.mT, SIDES[::-1])
+    old = {side: state[f"{side}_basis"] for side in SIDES}
+    room = {side: own if all_due(flag) else None for side, own in old.items()}
+    found = {shorter: first_basis(state[shorter], room=room[shorter])}
+    if tall.shape[-2] > tall.shape[-1] and has_side(state[longer], tall):
         found[longer] = spanned_basis(tall, found[shorter], room=room[longer])
-    return {name: where_due(flag, found.get(name[:-6], was), was) for name, was in old.items()}
+    else:
+        found[longer] = first_basis(state[longer], room=room[longer])
+    return {f"{side}_basis": where_due(flag, found[side], old[side]) for side in SIDES}
 
 
 def _turn(state: Values, flag: Tensor) -> Values:
     """Equation (7), where the flag is set."""
-    whole = all_due(flag)
-    new = {name: value if whole else value.clone() for name, value in state.items()}
+    turned = {name: value for name, value in state.items() if name not in SIDES}
+    new = turned if all_due(flag) else {name: value.clone() for name, value in turned.items()}
     unrotated = _rotate(new["exp_avg"], new["left_basis"].mT, new["right_basis"])
     for side, axis in (("left", -2), ("right", -1)):
-        if new[side].shape[-1] > 0:
-            _, order = next_basis(new[side], new[f"{side}_basis"])
+        if state[side].shape[-1] > 0:
+            _, order = next_basis(state[side], new[f"{side}_basis"])
             in_order(new["exp_avg_sq"], order, axis)
     new["exp_avg"] = _rotate(unrotated, new["left_basis"], new["right_basis"].mT)
-    return {name: where_due(flag, value, state[name]) for name, value in new.items()}
+    return {**state, **{name: where_due(flag, value, state[name]) for name, value in new.items()}}
 
 
 def _rotate(x: Tensor, left: Tensor, right: Tensor) -> Tensor:

@@ -115,13 +115,14 @@ def test_nor_does_a_step_that_decomposes(kind, shapes, require):
 @pytest.mark.slow
 @pytest.mark.compile
 @pytest.mark.parametrize("step", [1, 3])
+@pytest.mark.parametrize("runner", ["fused", "blocked"])
 @pytest.mark.parametrize("kind", WITH_SIDES)
-def test_nor_where_a_side_is_long(kind, step, require):
+def test_nor_where_a_side_is_long(kind, runner, step, require):
     """SOAP finds a basis from the shorter side and turns it in place, a few rows at a time; Shampoo cuts the side."""
     require("compiler")
-    made = lambda ps: getattr(ep.optim, kind)(ps, lr=1e-3, runner="fused", refresh_every=2)
+    made = lambda ps: getattr(ep.optim, kind)(ps, lr=1e-3, runner=runner, refresh_every=2)
     assert OF_TALL < 4096 * 4096 * 4
-    beside_state(made, TALL, 1)  # what compiling takes
+    beside_state(made, TALL, 1)  # what compiling or tracing takes
     assert beside_state(made, TALL, step) <= OF_TALL
 
 

@@ -10,8 +10,8 @@ Rule       A = V^T diag(w) V;  Q^T = qr(V^T), rows of w <= n eps max(w) set to 0
            A = X X^T, S the eigenbasis of X^T X:  w_j = |X s_j|^2,  Q^T = qr([X S^T, 0]), as (1)  (2)
            w_j = q_j A q_j^T;  order = by falling w;  Q^T <- qr(A Q^T), columns in this order   (3)
 Invariant  Q^T Q = I; where A does not change, (3) converges to its eigenvectors.
-Cost       (1) one eigendecomposition, and twice A's memory besides `room`; (2) a QR of X, and its memory; (3) one
-           product and one QR, in place.
+Cost       (1) one eigendecomposition, and twice A's memory besides `room`; (2) one product and a QR of n by m, in
+           `room`; (3) one product and one QR, in place.
 """
 
 from __future__ import annotations
