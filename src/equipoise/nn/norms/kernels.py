@@ -128,8 +128,10 @@ def _run(
     # Most of a second, which small layers need not wait for.
     from torch._dynamo.exc import FailOnRecompileLimitHit, TorchDynamoException
 
+    if not _KERNELS and any(isinstance(x, Tensor) and x.is_cpu for x in inputs):
+        find_vector_units()
     try:
-        return compiled_call(layer, _kernel(type(layer), look, forward, inputs), forward, inputs, named)
+        return compiled_call(layer, _kernel(type(layer), look, forward), forward, inputs, named)
     except (TorchDynamoException, FailOnRecompileLimitHit) as error:
         y = forward(layer, *inputs, **named)  # for bad input this raises, by the argument's name
         if asked:
@@ -140,14 +142,12 @@ def _run(
         return y
 
 
-def _kernel(kind: type, shown: str, forward: Callable[..., Any], inputs: tuple[Any, ...]) -> Callable[..., Any]:
+def _kernel(kind: type, shown: str, forward: Callable[..., Any]) -> Callable[..., Any]:
     """The compiled forward of all layers of a kind that look alike: a model's many norms share one."""
     key = (kind, shown)
     if key not in _KERNELS:
         if not _KERNELS:
             sys.stderr.write("equipoise: compiling norm layers, once; later processes find them in torch's cache\n")
-            if any(isinstance(x, Tensor) and x.is_cpu for x in inputs):
-                find_vector_units()
         _KERNELS[key] = torch.compile(forward, **_SETTINGS)
     return _KERNELS[key]
 
