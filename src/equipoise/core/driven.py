@@ -51,15 +51,15 @@ def compiled_for_driver(
     examples: list[Tensor],
     layout: Layout,
     asked: Asked,
-) -> tuple[Callable[..., Any], Phase | None]:
-    """A compiled phase, and how it is driven: None when it does more than call kernels."""
+) -> Callable[..., Any] | Phase:
+    """A compiled phase as the driver runs it, or as it is where it does more than call kernels."""
     cut = cuttable(layout.chain, graph)
     serial = cut or layout.small
     compiled = compiler(graph, examples, serial)
     wrapper = wrapper_of(compiled, [torch.empty([2] * e.ndim, dtype=e.dtype) for e in examples])
     if wrapper is None:
-        return (compiler(graph, examples, False) if serial else compiled), None
-    return compiled, Phase(wrapper, asked, cut, not serial)
+        return compiler(graph, examples, False) if serial else compiled
+    return Phase(wrapper, asked, cut, not serial)
 
 
 class Phases:

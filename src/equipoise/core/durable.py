@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -27,7 +28,8 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
     except OSError as error:
         raise RunError(f"cannot write {str(path)!r} ({error}). Is the disk full, or the folder read-only?") from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # of a folder that is none, say, which has been reported
+            partial.unlink()
 
 
 def sync_folder(folder: Path) -> None:

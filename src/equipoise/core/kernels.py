@@ -10,16 +10,18 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from functools import cache
 
 import torch
 from torch import Tensor
 from torch.fx import GraphModule
 
 from equipoise.core.blocks import cuttable, in_blocks
-from equipoise.core.driven import compiled_for_driver, drivable
+from equipoise.core.driven import Phase, compiled_for_driver, drivable
 from equipoise.core.early import early_state, reread_state
 from equipoise.core.hoist import hoist
 from equipoise.core.joined import join_writes
+from equipoise.core.kept_phase import keep_phase, kept_phase
 from equipoise.core.settle import settle
 from equipoise.core.trace import Known, Layout, scalar_kinds, trace_list
 from equipoise.core.vector_units import find_vector_units
@@ -28,26 +30,46 @@ Compiled = Callable[..., Sequence[Tensor]]
 
 
 class Kernel:
-    """One compiled phase for lists of `length` tensors. `calls`: launches; `early`: it writes before a barrier."""
+    """One compiled phase for lists of `length` tensors. `calls`: launches; `early`: it writes before a barrier.
+
+    `phase` is what the driver runs, and None where the kernel itself is called.
+    """
 
     def __init__(self, layout: Layout, length: int, backend: str, known: tuple[Known, ...] = ()) -> None:
+        self.layout, self.length, self.backend, self.calls = layout, length, backend, 0
+        self.compiled: Compiled | None = None
+        driven = drivable(layout, backend)
+        kept = kept_phase(layout, known, length) if driven else None
+        if kept is not None:
+            self.phase, self.early = kept
+            self.asked = self.phase.asked
+            return
+        made = self._made(known, driven=driven)
+        if isinstance(made, Phase):
+            self.phase = made
+            keep_phase(layout, known, length, made, early=self.early)
+        else:
+            self.phase, self.compiled = None, made
+
+    def _made(self, known: tuple[Known, ...], *, driven: bool) -> Compiled | Phase:
+        """Trace and compile."""
+        layout, length, make = self.layout, self.length, BACKENDS[self.backend]
         early = early_state(layout)
         self.early = bool(early) and not known
         graph, self.asked = trace_list(layout, length, known, early if self.early else ())
         if early and known:
             reread_state(graph, early, length)
         examples = [node.meta["val"] for node in graph.graph.nodes if node.op == "placeholder"]
-        self.layout, self.length, self.backend, self.calls = layout, length, backend, 0
-        self.phase, make = None, BACKENDS[backend]
-        if drivable(layout, backend):
-            self.compiled, self.phase = compiled_for_driver(make, graph, examples, layout, self.asked)
-        else:
-            self.compiled = make(graph, examples, False)
-            if backend == "eager" and length == 1 and cuttable(layout.chain, graph):
-                self.compiled = in_blocks(self.compiled, scalar_kinds(self.asked, layout), rows=bool(self.asked.rows))
+        if driven:
+            return compiled_for_driver(make, graph, examples, layout, self.asked)
+        made = make(graph, examples, False)
+        if self.backend == "eager" and length == 1 and cuttable(layout.chain, graph):
+            return in_blocks(made, scalar_kinds(self.asked, layout), rows=bool(self.asked.rows))
+        return made
 
     def __call__(self, *tensors: Tensor) -> Sequence[Tensor]:
         """Run one phase over one list (see `trace.trace_list`): what it hands out, if anything."""
+        assert self.compiled is not None, "the driver runs this one"
         self.calls += 1
         return self.compiled(*tensors)
 
@@ -70,12 +92,18 @@ def _inductor(graph: GraphModule, examples: list[Tensor], serial: bool) -> Compi
     import torch._inductor.config as settings
     from torch._inductor import standalone_compile
 
+    _say_compiling()
     if examples[0].is_cpu:
         find_vector_units()
     for prepare in (hoist, join_writes, settle):
         prepare(graph)
     with settings.patch({**_OPTIONS, "cpp.threads": 1} if serial else _OPTIONS):
         return standalone_compile(graph, [*examples], dynamic_shapes="from_graph")
+
+
+@cache
+def _say_compiling() -> None:
+    sys.stderr.write("equipoise: compiling the step, once; later processes find it in torch's cache\n")
 
 
 def _aot_eager(graph: GraphModule, examples: list[Tensor], serial: bool) -> Compiled:
@@ -93,8 +121,6 @@ def kernel_for(layout: Layout, *, length: int, backend: str = "inductor", known:
     """The kernel of one phase of a layout, compiled on first use and shared by all optimizers of this process."""
     key = (layout, length, backend, known, torch.get_num_threads())
     if key not in _KERNELS:
-        if backend == "inductor" and not any(kernel.backend == "inductor" for kernel in _KERNELS.values()):
-            sys.stderr.write("equipoise: compiling the step, once; later processes find it in torch's cache\n")
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the compiler's own deprecation notices are not the user's business
             _KERNELS[key] = Kernel(layout, length, backend, known)

@@ -14,6 +14,8 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from equipoise.core.kept import keep, recall
+
 _PLACES = (16, 32, 64, 128)  # a kernel is given so many integers and takes the first ones: the caller owns the stack
 
 _CASES = "".join(
@@ -104,12 +106,23 @@ MOST_ARGUMENTS = _PLACES[-1]
 @cache
 def library() -> ctypes.CDLL:
     """The functions of the source, compiled on first use and kept in torch's cache."""
-    from torch._inductor.codecache import CppCodeCache
+    question = ("library", _SOURCE)
+    found = _loaded(recall(question))
+    if found is None:
+        from torch._inductor.codecache import CppCodeCache
 
-    found = CppCodeCache.load(_SOURCE)
+        found = CppCodeCache.load(_SOURCE)
+        keep(question, found._name)
     for function in (found.drive, found.join_float, found.join_double):
         function.restype, function.argtypes = None, [ctypes.c_int64] * (3 if function is found.drive else 6)
     return found
+
+
+def _loaded(path: str | None) -> ctypes.CDLL | None:
+    try:
+        return ctypes.CDLL(path) if path is not None else None
+    except OSError:
+        return None  # it is gone
 
 
 @cache

@@ -7,21 +7,27 @@ by one that notes its arguments.
 from __future__ import annotations
 
 import ast
+import builtins
 import ctypes
 import inspect
 import sys
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch._C._dynamo import guards
 
 _ALIGNED = 64
-_CALLED = {"assert_size_stride", "empty_strided_cpu", "reinterpret_tensor"}
+_GIVEN = {
+    "assert_size_stride": "assert_size_stride",
+    "assert_size_stride_grouped": "assert_size_stride_grouped",  # from torch 2.14 on
+    "reinterpret_tensor": "_reinterpret_tensor",
+}  # what the code calls besides kernels, by its name among torch's guards
+_EMPTY = "empty_strided_cpu"
 _METHODS = {"size", "stride", "clear"}
 
 
@@ -44,34 +50,49 @@ class Record:
 
 
 class Wrapper:
-    """The Python code around the kernels of one compiled graph."""
+    """The Python code around the kernels of one compiled graph.
 
-    def __init__(self, call: Callable[[list[Tensor]], Sequence[Tensor]]) -> None:
-        self.call = call
-        self.globals: dict[str, Any] = inspect.unwrap(getattr(call, "__func__", call)).__globals__
-        self.names = _kernels_called(call, self.globals)
+    Args:
+        source: of a function that takes a list of inputs, `call(self, args)` or `call(args)`.
+        libraries: of each kernel that it calls the file that holds it.
+
+    Raises:
+        LookupError, SyntaxError: the source uses what is not known here.
+    """
+
+    def __init__(self, source: str, libraries: Mapping[str, str]) -> None:
+        self.source, self.libraries = source, dict(libraries)
+        tree = ast.parse(source)
+        (function,) = tree.body
+        assert isinstance(function, ast.FunctionDef)
+        self.name, self.method = function.name, len(function.args.args) == 2
+        found = {own: getattr(guards, name, None) for own, name in _GIVEN.items()}
+        self.known = {"torch": torch} | {name: own for name, own in found.items() if own is not None}
+        _check_names(function, {*self.known, *libraries, _EMPTY, *dir(builtins)})
+        self.code = compile(tree, "<wrapper>", "exec")
 
     def address(self, name: str) -> int:
         """Where a kernel is in memory."""
-        library = ctypes.CDLL(self.globals[name].__self__.__file__)
+        library = ctypes.CDLL(self.libraries[name])
         return ctypes.cast(library.kernel, ctypes.c_void_p).value or 0
 
     def record(self, inputs: Sequence[tuple[tuple[int, ...], tuple[int, ...], torch.dtype]]) -> Record:
         """What is called with inputs of these sizes, strides and dtypes."""
         given = [torch.empty_strided(size, stride, dtype=dtype, device="meta") for size, stride, dtype in inputs]
         notes = _Notes(given)
-        with self._replaced({name: notes.kernel(name) for name in self.names} | {"empty_strided_cpu": notes.empty}):
-            results = self.call(list(given))
+        names, own = {**self.known, _EMPTY: notes.empty}, dict[str, Any]()
+        exec(self.code, names | {name: notes.kernel(name) for name in self.libraries}, own)
+        results = own[self.name](*[None] * self.method, list(given))
         return Record(tuple(notes.calls), tuple(notes.place(t) for t in results), notes.memory)
 
-    @contextmanager
-    def _replaced(self, values: dict[str, Any]) -> Iterator[None]:
-        before = {name: self.globals[name] for name in values}
-        self.globals.update(values)
-        try:
-            yield
-        finally:
-            self.globals.update(before)
+
+def _check_names(function: ast.FunctionDef, known: Collection[str]) -> None:
+    """That a function uses no names but these and its own."""
+    names = [node for node in ast.walk(function) if isinstance(node, ast.Name)]
+    own = {node.id for node in names if not isinstance(node.ctx, ast.Load)} | {arg.arg for arg in function.args.args}
+    unknown = sorted({node.id for node in names} - own - {*known})
+    if unknown:
+        raise LookupError(f"it uses {', '.join(unknown)}")
 
 
 class _Notes:
@@ -112,7 +133,7 @@ def wrapper_of(compiled: Callable[..., Any], examples: Sequence[Tensor]) -> Wrap
     Where this version or setting of torch writes other code than is understood here, a line on stderr says so, once.
     """
     try:
-        return Wrapper(_callable_of(compiled, examples))
+        return _wrapper(_callable_of(compiled, examples))
     except _MoreError:
         return None
     except (ImportError, LookupError, AttributeError, TypeError, OSError, SyntaxError) as error:
@@ -157,20 +178,22 @@ class _MoreError(Exception):
     """A wrapper that does more than call C++ kernels."""
 
 
-def _kernels_called(call: Callable[..., Any], names: dict[str, Any]) -> list[str]:
-    """The kernels that a wrapper calls.
+def _wrapper(call: Callable[..., Any]) -> Wrapper:
+    """The wrapper that a function is, which must lie in a file.
 
     Raises:
-        _MoreError: it calls anything else that computes.
+        _MoreError: it calls anything that computes besides kernels in C++.
     """
-    kernels: list[str] = []
-    for node in ast.walk(ast.parse(textwrap.dedent(inspect.getsource(call)))):
+    names: dict[str, Any] = inspect.unwrap(getattr(call, "__func__", call)).__globals__
+    source, libraries = textwrap.dedent(inspect.getsource(call)), {}
+    for node in ast.walk(ast.parse(source)):
         if not isinstance(node, ast.Call) or (isinstance(node.func, ast.Attribute) and node.func.attr in _METHODS):
             continue
         name = node.func.id if isinstance(node.func, ast.Name) else ""
-        if name in _CALLED:
+        if name in _GIVEN or name == _EMPTY:
             continue
-        if not str(getattr(getattr(names.get(name), "__self__", None), "__file__", "")).endswith(".so"):
+        library = str(getattr(getattr(names.get(name), "__self__", None), "__file__", ""))
+        if not library.endswith(".so"):
             raise _MoreError(ast.unparse(node))
-        kernels.append(name)
-    return kernels
+        libraries[name] = library
+    return Wrapper(source, libraries)

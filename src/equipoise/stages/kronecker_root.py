@@ -14,6 +14,7 @@ Rule       L_t = L_{t-1} + G G^T;  R_t = R_{t-1} + G^T G                        
            accumulate="average"
            at t = 1, f + 1, 2 f + 1, ...: P = (L + e I)^(-q),  Q = (R + e I)^(-q)            (2)
              with L / (1 - beta2^t) and R / (1 - beta2^t) in their places for averages       (2b)
+             at t = 1 that of the longer side follows from the shorter's eigenvectors        (2c)
            U = P G Q                                                                         (3)
            each for every block; a side longer than block_size is cut into the fewest equal ones (4)
 Order      Reads g. Momentum may stand before or after; Meta's stands after, on U.
@@ -34,7 +35,7 @@ from torch import Tensor
 from equipoise._card import method
 from equipoise.core.checks import check_choice
 from equipoise.core.hyper import beta_power
-from equipoise.core.linalg.inverse_power import inverse_power
+from equipoise.core.linalg.inverse_power import inverse_power, spanned_inverse_powers
 from equipoise.core.linalg.refresh import all_due, due, first_and_due, where_due
 from equipoise.core.linalg.symmetric_eigen import check_sum
 from equipoise.core.stage import Coefs, Partial, Registers, Slot, Stage, StateSpec, Values, whole
@@ -67,8 +68,7 @@ def kronecker_root(*, accumulate: str = "sum", exponent: float | None = None) ->
             _add(left, g, c)  # (1), (1b)
             _add(right, g.mT, c)
             if turn:
-                _renew(left_root, left, q, c)
-                _renew(right_root, right, q, c)
+                _renew(g, (left, left_root), (right, right_root), q, c)
             g.copy_(times(left_root, times(right_root, g.mT).mT))  # (3)
         return {"g": x.g}, {spec.name: getattr(s, spec.name) for spec in _STATE}
 
@@ -87,8 +87,9 @@ def kronecker_root(*, accumulate: str = "sum", exponent: float | None = None) ->
 def _coefs(average: bool) -> Coefs:
     def coefs(h: SimpleNamespace) -> dict[str, float]:
         keep, fresh, weight = (h.beta2, 1 - h.beta2, 1 - beta_power(h, "beta2")) if average else (1.0, 1.0, 1.0)
-        turn = max(first_and_due(h.t, h.refresh_every))
-        return {"keep": keep, "fresh": fresh, "weight": weight, "damping": h.damping, "turn": turn}
+        first, turn = first_and_due(h.t, h.refresh_every)
+        own = {"keep": keep, "fresh": fresh, "weight": weight, "damping": h.damping}
+        return {**own, "first": first, "turn": max(first, turn)}
 
     return coefs
 
@@ -99,10 +100,17 @@ def _add(old: Tensor, x: Tensor, c: SimpleNamespace) -> None:
         torch.baddbmm(old.mul_(c.keep), x * c.fresh, x.mT, out=old)
 
 
-def _renew(root: Tensor, a: Tensor, q: float, c: SimpleNamespace) -> None:
-    """Equations (2) and (2b), in place, where they are due."""
-    room = root if all_due(c.turn) else None
-    root.copy_(where_due(c.turn, inverse_power(a, q, c.damping, over=c.weight, room=room), root))
+def _renew(
+    g: Tensor, rows: tuple[Tensor, Tensor], columns: tuple[Tensor, Tensor], q: float, c: SimpleNamespace
+) -> None:
+    """Equations (2), (2b) and (2c), where they are due, for two sides with their roots, in place."""
+    if all_due(c.first) and has_side(rows[0], g) and has_side(columns[0], g.mT):
+        x, (_, long), (short, own) = (g, rows, columns) if g.shape[-2] >= g.shape[-1] else (g.mT, columns, rows)
+        spanned_inverse_powers(x, short, q, c.damping, over=c.weight, out=(long, own))  # (2c)
+        return
+    for a, root in (rows, columns):
+        room = root if all_due(c.turn) else None
+        root.copy_(where_due(c.turn, inverse_power(a, q, c.damping, over=c.weight, room=room), root))
 
 
 def _exponent(exponent: float | None, s: SimpleNamespace) -> float:

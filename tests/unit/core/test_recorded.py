@@ -51,7 +51,13 @@ def test_code_that_does_more_than_call_kernels_is_not_taken():
         return tuple(torch.sort(x))
 
     with pytest.raises(recorded._MoreError, match="sort"):
-        recorded.Wrapper(call)
+        recorded._wrapper(call)
+
+
+@pytest.mark.parametrize("name", ["sorted_by", "math"])
+def test_a_name_that_nobody_gave_is_found_before_it_is_run(name):
+    with pytest.raises(LookupError, match=name):
+        recorded.Wrapper(f"def call(args):\n    (x,) = args\n    return ({name}.pi, x)", {})
 
 
 @pytest.mark.compile

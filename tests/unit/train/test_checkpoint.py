@@ -119,6 +119,12 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
         write_json(path, float("nan"))
 
 
+def test_a_folder_that_is_a_file_is_named(tmp_path):
+    (tmp_path / "runs").write_text("no folder")
+    with pytest.raises(RunError, match="runs"):
+        write_json(tmp_path / "runs" / "a.json", {})
+
+
 # A process that writes checkpoints as fast as it can; HOW says where it kills itself, "never" waits to be killed.
 WRITER = textwrap.dedent(
     """

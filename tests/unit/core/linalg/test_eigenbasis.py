@@ -8,7 +8,7 @@ import equipoise as ep
 from equipoise._errors import ArgumentError
 from equipoise.core.linalg import eigenbasis
 from equipoise.core.linalg.eigenbasis import first_basis, next_basis, spanned_basis
-from equipoise.core.linalg.inverse_power import inverse_power
+from equipoise.core.linalg.inverse_power import inverse_power, spanned_inverse_powers
 from equipoise.core.linalg.symmetric_eigen import symmetric_eigen
 
 
@@ -105,6 +105,27 @@ def test_each_matrix_has_its_own_exponent_and_eps():
     both = inverse_power(a, exponent.double(), eps.double())
     assert torch.allclose(both[1], inverse_power(a[1:], 0.5, 1.0)[0])
     assert torch.allclose(both[0], inverse_power(a[:1], 0.25)[0])
+
+
+@pytest.mark.parametrize("shape", [(7, 3), (4, 4), (5, 1)])
+@pytest.mark.parametrize(("exponent", "eps"), [(0.25, 0.0), (0.25, 1e-3), (1.0, 0.5), (0.5, 0.0)])
+@pytest.mark.parametrize("rank", [0, 1, 3])
+def test_powers_of_one_gradients_covariances_follow_from_its_singular_values(shape, exponent, eps, rank):
+    n, m = shape
+    rank, random = min(rank, m), np.random.default_rng(rank + n)
+    x = random.standard_normal((2, n, rank)) @ random.standard_normal((2, rank, m))
+    out = torch.full((2, n, n), torch.nan, dtype=torch.float64), torch.full((2, m, m), torch.nan, dtype=torch.float64)
+    over = torch.tensor([3.0, 0.2], dtype=torch.float64).view(2, 1, 1)
+    given = torch.from_numpy(x)
+    spanned_inverse_powers(given, over * (given.mT @ given), exponent, eps, over=over, out=out)
+    u, s, v = np.linalg.svd(x)
+    for vectors, got in zip((u, v.swapaxes(1, 2)), out, strict=True):
+        squares = np.zeros((2, vectors.shape[-1]))
+        squares[:, :rank] = s[:, :rank] ** 2
+        powers = np.zeros_like(squares)
+        np.power(squares + eps, -exponent, out=powers, where=squares + eps > 0)
+        want = (vectors * powers[:, None, :]) @ vectors.swapaxes(1, 2)
+        assert abs(got.numpy() - want).max() < 1e-9 * max(abs(want).max(), 1.0)
 
 
 def test_a_gradient_that_is_not_finite_is_named():
