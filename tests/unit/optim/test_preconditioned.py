@@ -140,7 +140,8 @@ def test_eigendecompositions_happen_only_when_due(monkeypatch):
     monkeypatch.setattr(torch.linalg, "eigh", lambda a, **k: calls.append(a.shape) or whole(a, **k))
     parameters = start([(4, 3), (4, 3)])
     train(Shampoo(parameters, lr=0.1, refresh_every=4), parameters, 9)
-    assert len(calls) == 2 * 3  # both sides, at steps 1, 5 and 9, for the whole stack at once
+    # For the whole stack at once: of the shorter side at step 1, of both at steps 5 and 9.
+    assert [shape[-1] for shape in calls] == [3, 4, 3, 4, 3]
 
 
 @pytest.mark.parametrize("runner", ["reference", "blocked"])
@@ -164,15 +165,19 @@ def test_a_step_that_fails_between_two_matrices_is_not_gone_on_from(kind, runner
 
 
 @pytest.mark.parametrize(
-    ("make", "largest"), [(lambda ps: SOAP(ps, refresh_every=2), 6), (lambda ps: Shampoo(ps, block_size=16), 14)]
+    ("make", "largest"),
+    [(lambda ps: SOAP(ps, refresh_every=2), 6), (lambda ps: Shampoo(ps, block_size=16, refresh_every=2), 14)],
 )
 def test_nothing_as_large_as_a_long_side_is_decomposed(monkeypatch, make, largest):
-    """SOAP finds its first basis from the shorter side, Shampoo cuts 40 into 14, 14 and 12."""
+    """At the first step both know the longer side from the shorter; later Shampoo cuts 40 into 14, 14 and 12."""
     sides = []
     whole = torch.linalg.eigh
     monkeypatch.setattr(torch.linalg, "eigh", lambda a, **k: sides.append(a.shape[-1]) or whole(a, **k))
     parameters = start([(40, 6), (6, 40)])
-    train(make(parameters), parameters, 4)
+    optimizer = make(parameters)
+    train(optimizer, parameters, 1)
+    assert max(sides) == 6
+    train(optimizer, parameters, 4)
     assert max(sides) == largest
 
 

@@ -9,9 +9,11 @@ Symbols    A: [matrices, n, n], symmetric, nonnegative; Q: [matrices, n, n], a v
 Rule       A = V^T diag(w) V;  Q^T = qr(V^T), rows of w <= n eps max(w) set to 0                (1)
            A = X X^T, S the eigenbasis of X^T X:  w_j = |X s_j|^2,  Q^T = qr([X S^T, 0]), as (1)  (2)
            w_j = q_j A q_j^T;  order = by falling w;  Q^T <- qr(A Q^T), columns in this order   (3)
+           the reflections I - tau_j y_j y_j^T of a QR of m columns: Y = [y_1 ... y_m],
+           T^-1 = diag(1 / tau) + the part of Y^T Y above its diagonal,  Q^T = I - Y T Y^T      (4)
 Invariant  Q^T Q = I; where A does not change, (3) converges to its eigenvectors.
-Cost       (1) one eigendecomposition, and twice A's memory besides `room`; (2) one product and a QR of n by m, in
-           `room`; (3) one product and one QR, in place.
+Cost       (1) one eigendecomposition, and twice A's memory besides `room`; (2) a QR of n by m, and by (4) two
+           products, in `room`; (3) one product and one QR, in place.
 """
 
 from __future__ import annotations
@@ -44,9 +46,8 @@ def spanned_basis(x: Tensor, short: Tensor, *, room: Tensor | None = None) -> Te
     *matrices, n, m = x.shape
     basis = x.new_empty(*matrices, n, n) if room is None else room
     thin = torch.bmm(short, x.mT, out=basis[..., :m, :])
-    basis[..., m:, :] = 0
     _, scales = _reflectors(_known(thin, torch.linalg.vector_norm(thin, dim=-1).square()))
-    return _product(basis, scales)
+    return _completed(basis, scales)
 
 
 def next_basis(a: Tensor, basis: Tensor) -> tuple[Tensor, Tensor]:
@@ -92,6 +93,27 @@ def _reflectors(rows: Tensor) -> tuple[Tensor, Tensor]:
     x, scales = rows.mT, rows.new_empty(rows.shape[:-1])  # columns one after the other, as LAPACK takes them
     torch.geqrf(x, out=(x, scales))
     return rows, scales
+
+
+def _completed(basis: Tensor, scales: Tensor) -> Tensor:
+    """Equation (4), written over the basis, whose first m rows hold the reflections."""
+    m = scales.shape[-1]
+    y = basis[..., :m, :]  # Y^T
+    y[..., :m].triu_(1).diagonal(dim1=-2, dim2=-1).fill_(1.0)
+    y.mul_((scales != 0)[..., None])  # where tau is 0 nothing is reflected
+    inverse = torch.bmm(y, y.mT).triu_(1)
+    inverse.diagonal(dim1=-2, dim2=-1).copy_(torch.where(scales != 0, 1 / scales, 1.0))
+    few = _some(basis, -2)
+    for start in range(m, basis.shape[-1], few):  # rows of Q are made of Y^T, so those that hold it come last
+        rows = slice(start, start + few)
+        own = torch.linalg.solve_triangular(inverse, y[..., rows], upper=True).mT
+        out = basis[..., rows, :]
+        torch.baddbmm(out, own, y, beta=0, alpha=-1, out=out)[..., rows].diagonal(dim1=-2, dim2=-1).add_(1.0)
+    own = torch.linalg.solve_triangular(inverse, y[..., :m], upper=True).mT
+    for part in y.split(few, -1):
+        part.copy_(torch.bmm(own, part).neg_())
+    y.diagonal(dim1=-2, dim2=-1).add_(1.0)
+    return basis
 
 
 def _product(rows: Tensor, scales: Tensor) -> Tensor:
