@@ -183,17 +183,19 @@ def _wrapper(call: Callable[..., Any]) -> Wrapper:
 
     Raises:
         _MoreError: it calls anything that computes besides kernels in C++.
+        LookupError: it calls a function that is not known here.
     """
     names: dict[str, Any] = inspect.unwrap(getattr(call, "__func__", call)).__globals__
     source, libraries = textwrap.dedent(inspect.getsource(call)), {}
     for node in ast.walk(ast.parse(source)):
         if not isinstance(node, ast.Call) or (isinstance(node.func, ast.Attribute) and node.func.attr in _METHODS):
             continue
-        name = node.func.id if isinstance(node.func, ast.Name) else ""
-        if name in _GIVEN or name == _EMPTY:
+        if not isinstance(node.func, ast.Name):
+            raise _MoreError(ast.unparse(node))
+        if (name := node.func.id) in _GIVEN or name == _EMPTY or hasattr(builtins, name):
             continue
         library = str(getattr(getattr(names.get(name), "__self__", None), "__file__", ""))
         if not library.endswith(".so"):
-            raise _MoreError(ast.unparse(node))
+            raise LookupError(f"it calls {name}")
         libraries[name] = library
     return Wrapper(source, libraries)

@@ -54,6 +54,16 @@ def test_code_that_does_more_than_call_kernels_is_not_taken():
         recorded._wrapper(call)
 
 
+def test_a_function_that_nobody_knows_is_not_taken_for_one_that_computes():
+    def call(args):
+        (x,) = args
+        checked(x)  # noqa: F821
+        return (x,)
+
+    with pytest.raises(LookupError, match="checked"):
+        recorded._wrapper(call)
+
+
 @pytest.mark.parametrize("name", ["sorted_by", "math"])
 def test_a_name_that_nobody_gave_is_found_before_it_is_run(name):
     with pytest.raises(LookupError, match=name):

@@ -115,7 +115,7 @@ def test_column_sums():
     torch.testing.assert_close(column_sums(g, x, rows), (g * x * rows).sum(0))
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")  # torch's own, on its first jvp
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script")  # torch's own, on its first jvp
 def test_transforms_and_compilers_get_the_plain_formula():
     layer, x = en.ScaleNorm(4).double(), numbers(3, 4)
     rows = torch.func.vmap(layer)(x)

@@ -21,7 +21,9 @@ from equipoise.nn.norms import kernels
 from laws.norm_subjects import NORMS, filled, inputs_of, outputs
 
 compiles = pytest.mark.compile
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:The .grad attribute")  # the compiler's
+pytestmark = pytest.mark.filterwarnings(  # the compiler's and the tracer's
+    "ignore::DeprecationWarning", "ignore:.*torch.jit:FutureWarning", "ignore:The .grad attribute"
+)
 FLOAT32 = {
     "partial_rms_norm", "crms_norm", "running_norm", "power_norm", "ada_ln_zero", "style_adaptive_ln", "online_norm",
     "pc_norm", "cc_norm", "sc_norm", "filter_response_norm", "global_response_norm", "evo_norm_b0", "evo_norm_s0",
