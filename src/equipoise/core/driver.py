@@ -55,6 +55,7 @@ class Launch:
     bases: array[int]
     only: range | None = None
     turn: int = -1  # before everything that waits for an answer: see `lockstep`
+    then: Relay | None = None
 
     @property
     def items(self) -> int:
@@ -62,13 +63,54 @@ class Launch:
         return self.calls.count if self.only is None else len(self.only)
 
 
+@dataclass(frozen=True, eq=False)
+class Relay:
+    """What follows on calls whose numbers all tensors are asked for: their answer, and the last calls.
+
+    `key`: of the question; the numbers of all who ask the same are joined. `question`: see `native.Joined`. `table`:
+    address and pitch of the columns that are told.
+    """
+
+    key: object
+    question: array[int]
+    table: tuple[int, int]
+    last: Launch
+
+
 def launch(many: Sequence[Launch]) -> None:
     """Make all the calls: threads that have no more to do for one graph go on with the next; none is woken in vain."""
     shared = [one for one in many if not one.calls.alone]
-    most = min(torch.get_num_threads(), sum(one.items for one in shared))
-    for own, threads in [([one], 1) for one in many if one.calls.alone] + [(shared, most)]:
-        programs = array("q")
-        for one in own:
-            programs.extend(one.calls.program(one.bases, one.only, threads))
+    for own in [[one] for one in many if one.calls.alone] + [shared]:
         if own:
+            programs, threads = _programs(own)
             library().drive(len(own), programs.buffer_info()[0], threads)
+
+
+def relay(first: Sequence[Launch], others: Sequence[Launch]) -> bool:
+    """Make all the calls, answer what they ask, and make the last calls and those of others, without Python in between.
+
+    Returns:
+        Whether it was done: everything that is asked must be such that it can be.
+    """
+    legs = [one.then for one in first if one.then is not None]
+    last = [leg.last for leg in legs] + [*others]
+    if not legs or len(legs) < len(first) or any(one.calls.alone for one in (*first, *last)):
+        return False
+    asked, keys = array("q"), list[object]()
+    for leg in legs:
+        if leg.key not in keys:
+            keys.append(leg.key)
+        asked.extend((*leg.question, keys.index(leg.key), *leg.table))
+    (now, threads), (then, more) = _programs(first), _programs(last)
+    places = [own.buffer_info()[0] for own in (now, asked, then)]
+    library().relay(len(first), places[0], threads, len(legs), places[1], len(last), places[2], more)
+    return True
+
+
+def _programs(many: Sequence[Launch]) -> tuple[array[int], int]:
+    """What C++ is told, and the number of threads."""
+    threads = 1 if many[0].calls.alone else min(torch.get_num_threads(), sum(one.items for one in many))
+    programs = array("q")
+    for one in many:
+        programs.extend(one.calls.program(one.bases, one.only, threads))
+    return programs, threads

@@ -3,7 +3,8 @@
 Engines wait at reductions over all parameters, at matrix stages and, where parameters are spread over processes, at
 whatever needs the other processes. Each round answers the waits that come first: kernels to be launched, then matrices
 that are here, then what one parameter asks for, then what all ask for, then the leave to write. So every process makes
-the same rounds, whichever runner has which tensor there.
+the same rounds, whichever runner has which tensor there. Where what is left of a step is launches, with sums in between
+that this process knows, it is one round.
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
+from operator import add
 
 import torch
 from torch import Tensor
 
 from equipoise._errors import ArgumentError
 from equipoise.core.chain import Chain
-from equipoise.core.driver import Launch, launch
+from equipoise.core.driver import Launch, launch, relay
 from equipoise.core.matrices import solve_tensors
 from equipoise.core.stage import Stage
 from equipoise.core.threshold import threshold
@@ -31,7 +33,8 @@ class Share:
     "whole" all values.
     `again` and `share` go with "top": all values, to be gone through several times, each of them only until the next;
     and the share of them at or above the threshold, one number per tensor, all the same.
-    `by_row` marks sums over numbers that every process with the same rows has.
+    `by_row` marks sums over numbers that every process with the same rows has. `total` reads what all `values` come to,
+    float64, where that is known.
     """
 
     kind: str
@@ -39,6 +42,7 @@ class Share:
     again: Iterable[Tensor] = ()
     share: Sequence[float] = (1.0,)
     by_row: bool = False
+    total: Callable[[], float] | None = None
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,7 @@ class Ready:
 
 # name -> what each member gets: 0-D for a global reduction, else one entry per member.
 Answer = dict[str, "Tensor | Sequence[Tensor]"]
+RELAYED: Answer = {"": ()}  # to a launch: everything that follows on it has been done
 Stop = Wait | Ready | Launch
 Engine = Generator[Stop, "Answer | None", None]
 Answers = Callable[[Sequence[Wait]], Sequence[Answer]]
@@ -123,9 +128,21 @@ def run_together(engines: Sequence[Engine], elsewhere: Answers | None = None) ->
             return
         first = min(wait.turn for wait in standing.values())
         now = {i: wait for i, wait in standing.items() if wait.turn == first}
+        if elsewhere is None and _relayed(now, standing):
+            replies = {i: RELAYED if i in now else None for i in standing}
+            standing.clear()
+            continue
         replies = dict(zip(now, answers([*now.values()], elsewhere), strict=True))
         for i in now:
             del standing[i]
+
+
+def _relayed(now: Mapping[int, Stop], standing: Mapping[int, Stop]) -> bool:
+    """Whether the rest of the step could be done at once: all ask for numbers before their last calls, or wait to make
+    them."""
+    first = [one for one in now.values() if isinstance(one, Launch) and one.then is not None]
+    others = [one for i, one in standing.items() if i not in now and isinstance(one, Launch)]
+    return len(first) == len(now) and len(first) + len(others) == len(standing) and relay(first, others)
 
 
 def _to_next_stop(engine: Engine, reply: Answer | None) -> Stop | None:
@@ -209,6 +226,9 @@ def combine(shares: Sequence[Share], dtype: torch.dtype) -> Tensor:
         keep = agreed([s for own in shares for s in own.share])
         return threshold(lambda: (value for share in shares for value in share.again), keep, dtype)
     summed = shares[0].kind == "sum"
+    known = [own.total() for own in shares if own.total is not None]
+    if summed and len(known) == len(shares):  # in the order of `driver.relay`, bit for bit
+        return torch.tensor(reduce(add, known), dtype=torch.float64)
     found = [own.sum() if summed else own.amax() for own in map(column, shares)]
     first = found[0].device
     return reduce(torch.add if summed else torch.maximum, (x if x.device == first else x.to(first) for x in found))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 from array import array
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 
 import torch
 from torch import Tensor
@@ -25,6 +25,7 @@ _CASES = "".join(
 )
 _SOURCE = f"""
 #include <cstdint>
+#include <vector>
 #include <omp.h>
 using W = int64_t;  // pointers and sizes: eight bytes each, passed alike
 
@@ -66,24 +67,58 @@ extern "C" void drive(W programs, const Program* of, W threads) {{
     for (W i = 0; i < items; i++) one(i, omp_get_thread_num());
 }}
 
+static void take(double& to, double now, bool first, W largest) {{
+    if (first) to = now;
+    else if (!largest) to += now;
+    else if (now > to || now != now) to = now;  // what is no number stays
+}}
+
 template <class T>
-static void join(W columns, const W* largest, W tensors, const W* lengths, const T* of, double* to) {{
-    for (W i = 0; i < tensors; i++, to += columns)
+static void join(
+    W columns, const W* largest, W tensors, const W* lengths, const T* of, double* to, double* all
+) {{
+    for (W i = 0; i < tensors; i++, to += columns) {{
         for (W block = 0; block < lengths[i]; block++, of += columns)
-            for (W k = 0; k < columns; k++) {{
-                const double now = of[k];
-                if (block == 0) to[k] = now;
-                else if (!largest[k]) to[k] += now;
-                else if (now > to[k] || now != now) to[k] = now;  // what is no number stays
-            }}
+            for (W k = 0; k < columns; k++) take(to[k], of[k], block == 0, largest[k]);
+        for (W k = 0; k < columns; k++) take(all[k], to[k], i == 0, largest[k]);
+    }}
 }}
 
-extern "C" void join_float(W columns, const W* largest, W tensors, const W* lengths, const float* of, double* to) {{
-    join(columns, largest, tensors, lengths, of, to);
+struct Question {{  // what one graph asks of all tensors, those of other graphs of its group included; whom to tell
+    W columns; const W* largest; W tensors; const W* lengths; const void* of; double* to; double* all; W wide;
+    W group; void* table; W pitch;
+}};
+
+extern "C" void join_blocks(const Question* q) {{
+    if (q->wide) join(q->columns, q->largest, q->tensors, q->lengths, static_cast<const double*>(q->of), q->to, q->all);
+    else join(q->columns, q->largest, q->tensors, q->lengths, static_cast<const float*>(q->of), q->to, q->all);
 }}
 
-extern "C" void join_double(W columns, const W* largest, W tensors, const W* lengths, const double* of, double* to) {{
-    join(columns, largest, tensors, lengths, of, to);
+template <class T>
+static void tell(const Question& q, const double* all, T* table) {{
+    for (W i = 0; i < q.tensors; i++, table += q.pitch)
+        for (W k = 0; k < q.columns; k++) table[k] = static_cast<T>(all[k]);
+}}
+
+extern "C" void relay(
+    W first, const Program* launched, W threads, W questions, const Question* asked, W last, const Program* then, W more
+) {{
+    drive(first, launched, threads);
+    std::vector<std::vector<double>> all(questions);  // by group
+    for (W i = 0; i < questions; i++) {{
+        const Question& q = asked[i];
+        auto& own = all[q.group];
+        join_blocks(&q);
+        for (W k = 0; k < q.columns; k++)
+            if (static_cast<W>(own.size()) <= k) own.push_back(q.all[k]);
+            else take(own[k], q.all[k], false, q.largest[k]);
+    }}
+    for (W i = 0; i < questions; i++) {{
+        const double* own = all[asked[i].group].data();
+        if (asked[i].wide) tell(asked[i], own, static_cast<double*>(asked[i].table));
+        else tell(asked[i], own, static_cast<float*>(asked[i].table));
+    }}
+    drive(last, then, more);
 }}
 
 extern "C" W addresses(void* list, W count, void* (*item)(void*, W), W (*address)(void*), W* out) {{
@@ -113,8 +148,9 @@ def library() -> ctypes.CDLL:
 
         found = CppCodeCache.load(_SOURCE)
         keep(question, found._name)
-    for function in (found.drive, found.join_float, found.join_double):
-        function.restype, function.argtypes = None, [ctypes.c_int64] * (3 if function is found.drive else 6)
+    for name, count in (("drive", 3), ("join_blocks", 1), ("relay", 8)):
+        function = getattr(found, name)
+        function.restype, function.argtypes = None, [ctypes.c_int64] * count
     return found
 
 
@@ -147,7 +183,7 @@ def addresses(tensors: Sequence[Tensor]) -> array[int]:
 
 
 class Joined:
-    """Columns of numbers of blocks, joined into those of tensors.
+    """Columns of numbers of blocks, joined into those of tensors, and those into one number for all.
 
     Args:
         blocks: [blocks, columns], float32 or float64, the blocks of each tensor beside each other.
@@ -157,13 +193,15 @@ class Joined:
 
     def __init__(self, blocks: Tensor, lengths: Sequence[int], largest: Sequence[bool]) -> None:
         self.values = torch.empty(len(lengths), blocks.shape[1], dtype=torch.float64)
+        self.totals = array("d", bytes(8 * blocks.shape[1]))
         own = torch.tensor(lengths, dtype=torch.int64), torch.tensor(largest, dtype=torch.int64)
         self.kept = (blocks, *own)
-        self.call = library().join_float if blocks.dtype == torch.float32 else library().join_double
         places = (own[1].data_ptr(), len(lengths), own[0].data_ptr(), blocks.data_ptr(), self.values.data_ptr())
-        self.arguments = (blocks.shape[1], *places)
+        to = (*places, self.totals.buffer_info()[0])
+        self.question = array("q", (blocks.shape[1], *to, blocks.dtype == torch.float64))
+        self.call = partial(library().join_blocks, self.question.buffer_info()[0])
 
     def __call__(self) -> Tensor:
-        """float64 [tensors, columns], in memory that the next call uses again."""
-        self.call(*self.arguments)
+        """float64 [tensors, columns], in memory that the next call uses again; `totals` then has those of all."""
+        self.call()
         return self.values

@@ -7,15 +7,15 @@ What a kernel may assume is written in its Layout, and the planner only gives it
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import torch
 from torch import Tensor
 
 from equipoise.core.again import Again, runs_of
-from equipoise.core.driven import Phases, drivable
-from equipoise.core.driver import Launch, launch
+from equipoise.core.driven import Driven, Phases, drivable
+from equipoise.core.driver import Launch, Relay, launch
 from equipoise.core.kernels import Kernel, kernel_for
 from equipoise.core.lockstep import Engine, Ready, Share, Wait
 from equipoise.core.numerics import compute_dtype
@@ -39,13 +39,16 @@ class Handed:
 @dataclass(frozen=True, eq=False)
 class Ran:
     """What a phase hands out: its scalars, of each tensor what it found of rows, and by name of what was asked the
-    stacks of matrices, their parts for each tensor, and the values of thresholds."""
+    stacks of matrices, their parts for each tensor, and the values of thresholds. `totals`: the scalars of all tensors
+    together, where they are known; `last`: whether it was the last phase."""
 
     scalars: Tensor
     rows: list[Tensor]
     stacks: Sequence[Tensor] = ()
     views: Sequence[list[Tensor]] = ()
     again: Mapping[str, Again] = field(default_factory=dict)
+    totals: Sequence[float] = ()
+    last: bool = False
 
 
 class Lists:
@@ -103,9 +106,8 @@ class Lists:
             asked = kernel.asked
             if kernel.early:
                 self._go_ahead(asked)
-            last = len(known) == self.barriers
-            ran = yield from self._ran(kernel, [*gs, *self.fill], given, table, last)
-            if last:
+            ran = yield from self._ran(kernel, [*gs, *self.fill], given, table, known)
+            if ran.last:
                 self.sums = ran.scalars[: self.count].double().tolist() if self.layout.measured else []
                 self.ahead = False
                 return
@@ -142,7 +144,7 @@ class Lists:
         """What is asked of the others; the same object as long as kernels put their answers in the same place."""
         before, wait = self.waits.get(asked.index, (None, None))
         if wait is None or before is not ran.scalars:
-            shares = _shares(asked, ran.scalars[: self.count], ran.again)
+            shares = _shares(asked, ran.scalars[: self.count], ran.again, ran.totals)
             spread = self.layout.chain.stages[asked.index].reduction in self.layout.apart
             wait = Wait(self.layout.chain, asked.index, self.members, shares, spread, dtype=self.dtype)
             if not ran.again:  # which holds memory
@@ -195,11 +197,11 @@ class Lists:
         return torch.cat(scalars) if scalars else table, rows
 
     def _ran(
-        self, kernel: Kernel, grads: list[Tensor], given: list[list[Tensor]], table: Tensor, last: bool
+        self, kernel: Kernel, grads: list[Tensor], given: list[list[Tensor]], table: Tensor, known: tuple[Known, ...]
     ) -> Generator[Launch | Ready, object, Ran]:
         """A phase, run over all tensors, together with those of other batches but where stacks share memory with them;
-        the last one waits until all may write."""
-        asked = kernel.asked
+        the last one waits until all may write, or follows on the one before it at once."""
+        asked, last = kernel.asked, len(known) == self.barriers
         if asked.thresholds:
             return self._passes(kernel, grads, given, table)
         stacks, views = [], []
@@ -211,11 +213,28 @@ class Lists:
         if kernel.phase is None or self.stacks is not None:
             if last and self.stacks is None:
                 yield Ready()
-            return Ran(*self._launch(kernel, grads, more, table), stacks, views)
+            return Ran(*self._launch(kernel, grads, more, table), stacks, views, last=last)
         kernel.calls += 1
         driven, own = self.phases.prepared(kernel.phase, more, table)
-        yield Launch(own.calls, own.bases, turn=Ready.turn) if last else own
-        return Ran(*driven.found(table), stacks, views)
+        leg = self._leg(asked, driven, given, table, known) if not last else None
+        if (yield replace(own, turn=Ready.turn if last else own.turn, then=leg[0] if leg else None)) and leg:
+            leg[1].calls += 1
+            return Ran(*leg[2].found(table), last=True)
+        return Ran(*driven.found(table), stacks, views, totals=driven.joined.totals, last=last)
+
+    def _leg(
+        self, asked: Asked, driven: Driven, given: list[list[Tensor]], table: Tensor, known: tuple[Known, ...]
+    ) -> tuple[Relay, Kernel, Driven] | None:
+        """What follows on a phase where nothing is missing but numbers that all tensors are asked for: the last phase,
+        with its kernel. None on the first step, which makes that."""
+        stage = self.layout.chain.stages[asked.index]
+        kernel = self.kernels.get((*known, answered(self.layout, asked)))
+        told = self.table.ahead(table.shape[1], len(asked.scalars))
+        whole = stage.reduction == "global" and "global" not in self.layout.apart and len(known) + 1 == self.barriers
+        if not whole or kernel is None or kernel.phase is None or told is None:
+            return None
+        last, own = self.phases.prepared(kernel.phase, [*given, driven.rows] if asked.rows else given, told[0])
+        return Relay(stage, driven.joined.question, told[1], own), kernel, last
 
     def _passes(self, kernel: Kernel, grads: list[Tensor], given: list[list[Tensor]], table: Tensor) -> Ran:
         """A phase that asks for thresholds, a few tensors at a time."""
@@ -254,8 +273,12 @@ class Lists:
         return [part.view(p.shape) for part, p in zip(stack.reshape(-1)[: sum(sizes)].split(sizes), ps, strict=True)]
 
 
-def _shares(asked: Asked, scalars: Tensor, again: Mapping[str, Again]) -> dict[str, Share]:
+def _shares(
+    asked: Asked, scalars: Tensor, again: Mapping[str, Again], totals: Sequence[float]
+) -> dict[str, Share]:  # fmt: skip
     return {
-        name: Share(kind, again=again[name], share=own.tolist()) if kind == "top" else Share(kind, own)
-        for (name, kind), own in zip(asked.scalars, scalars.unbind(1), strict=True)
+        name: Share(kind, again=again[name], share=own.tolist())
+        if kind == "top"
+        else Share(kind, own, total=partial(totals.__getitem__, k) if totals else None)
+        for k, ((name, kind), own) in enumerate(zip(asked.scalars, scalars.unbind(1), strict=True))
     }

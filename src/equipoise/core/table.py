@@ -54,6 +54,15 @@ class Table:
             self.views[k].copy_(value)
         return self._upto(width + len(values))
 
+    def ahead(self, width: int, answers: int) -> tuple[Tensor, tuple[int, int]] | None:
+        """The table with answers that are to come, and where they go: address and pitch. None where it has no room."""
+        if width + answers > self.memory.shape[1]:
+            return None
+        return self._upto(width + answers), (
+            self.memory.data_ptr() + width * self.memory.itemsize,
+            self.memory.stride(0),
+        )
+
     def _upto(self, width: int) -> Tensor:
         if ("upto", width) not in self.views:
             self.views["upto", width] = self.memory[:, :width]

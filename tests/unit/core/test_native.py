@@ -2,6 +2,7 @@
 
 from array import array
 from itertools import chain
+from math import isnan
 
 import pytest
 import torch
@@ -46,10 +47,12 @@ def test_blocks_are_joined_in_float64_and_what_is_no_number_stays(dtype):
     joined = native.Joined(blocks, [3, 1, 2], [False, True])
     wanted = torch.tensor([[1.0, -2.0], [5.0, 4.0], [3.0, 3.0]], dtype=torch.float64)
     assert torch.equal(joined(), wanted)
+    assert joined.totals.tolist() == [9.0, 4.0]
     for place in (0, 1, 2):
         blocks[:3] = 1.0
         blocks[place] = float("nan")
         assert joined()[0].isnan().all()
+        assert all(map(isnan, joined.totals))
         assert torch.equal(joined()[1:], wanted[1:])
 
 
