@@ -7,7 +7,7 @@ What a kernel may assume is written in its Layout, and the planner only gives it
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 
 import torch
@@ -86,6 +86,7 @@ class Lists:
         self.table = Table(layout, len(ps), len(columns[0]), extents)
         self.waits: dict[int, tuple[Tensor, Wait]] = {}
         self.kernels: dict[tuple[Known, ...], Kernel] = {}
+        self.follows: dict[Kernel, Kernel] = {}
         self.phases, self.barriers = Phases(layout, columns), layout.barriers
         self.sums: list[list[float]] = []
         self.ahead = False  # whether state is ahead of parameters, as it stays when a step fails half way
@@ -105,7 +106,7 @@ class Lists:
             kernel = self._kernel(known)
             asked = kernel.asked
             if kernel.early:
-                self._go_ahead(asked)
+                self._go_ahead(kernel, known)
             ran = yield from self._ran(kernel, [*gs, *self.fill], given, table, known)
             if ran.last:
                 self.sums = ran.scalars[: self.count].double().tolist() if self.layout.measured else []
@@ -126,7 +127,7 @@ class Lists:
                 assert answer is not None
                 values = [value for value in answer.values() if isinstance(value, Tensor)]
                 table = self.table.answered(values, table.shape[1])
-                known = (*known, answered(self.layout, asked))
+                known = self._after(kernel, known)
             given += [self._with_rows(ran.rows)] if asked.rows else []
 
     def _solved(self, asked: Asked, stacks: Sequence[Tensor], rows: Tensor) -> dict[str, Sequence[Tensor]]:
@@ -135,10 +136,20 @@ class Lists:
         x = dict(zip(asked.tensors, stacks, strict=True))
         return {name: self._views(value) for name, value in self.stacks.solve(asked.index, x, self._each(rows)).items()}
 
-    def _go_ahead(self, asked: Asked) -> None:
+    def _go_ahead(self, kernel: Kernel, known: tuple[Known, ...]) -> None:
         """Before a phase that writes state early: what can fail here should, before anything is written."""
-        self._kernel((answered(self.layout, asked),))
+        if kernel not in self.follows:
+            self._after(kernel, known)
         self.ahead = True
+
+    def _after(self, kernel: Kernel, known: tuple[Known, ...]) -> tuple[Known, ...]:
+        """What is known with the answer to a phase. The next one is made, and noted if it may follow at once: if it is
+        the last, and the answer are numbers that no other process has a part in."""
+        known = (*known, answered(self.layout, kernel.asked))
+        following, level = self._kernel(known), known[-1].level
+        if len(known) == self.barriers and level == "global" and level not in self.layout.apart and following.phase:
+            self.follows[kernel] = following
+        return known
 
     def _wait(self, asked: Asked, ran: Ran) -> Wait:
         """What is asked of the others; the same object as long as kernels put their answers in the same place."""
@@ -216,25 +227,24 @@ class Lists:
             return Ran(*self._launch(kernel, grads, more, table), stacks, views, last=last)
         kernel.calls += 1
         driven, own = self.phases.prepared(kernel.phase, more, table)
-        leg = self._leg(asked, driven, given, table, known) if not last else None
-        if (yield replace(own, turn=Ready.turn if last else own.turn, then=leg[0] if leg else None)) and leg:
-            leg[1].calls += 1
-            return Ran(*leg[2].found(table), last=True)
+        leg = self._leg(kernel, driven, given, table) if not last else None
+        turn, then = Ready.turn if last else own.turn, leg[0] if leg else None
+        if (yield Launch(own.calls, own.bases, turn=turn, then=then)) and leg:
+            self.follows[kernel].calls += 1
+            return Ran(*leg[1].found(table), last=True)
         return Ran(*driven.found(table), stacks, views, totals=driven.joined.totals, last=last)
 
     def _leg(
-        self, asked: Asked, driven: Driven, given: list[list[Tensor]], table: Tensor, known: tuple[Known, ...]
-    ) -> tuple[Relay, Kernel, Driven] | None:
-        """What follows on a phase where nothing is missing but numbers that all tensors are asked for: the last phase,
-        with its kernel. None on the first step, which makes that."""
-        stage = self.layout.chain.stages[asked.index]
-        kernel = self.kernels.get((*known, answered(self.layout, asked)))
+        self, kernel: Kernel, driven: Driven, given: list[list[Tensor]], table: Tensor
+    ) -> tuple[Relay, Driven] | None:
+        """What follows on a phase, where nothing is missing but the answer; None on the first step, which finds out."""
+        following, asked = self.follows.get(kernel), kernel.asked
         told = self.table.ahead(table.shape[1], len(asked.scalars))
-        whole = stage.reduction == "global" and "global" not in self.layout.apart and len(known) + 1 == self.barriers
-        if not whole or kernel is None or kernel.phase is None or told is None:
+        if following is None or following.phase is None or told is None:
             return None
-        last, own = self.phases.prepared(kernel.phase, [*given, driven.rows] if asked.rows else given, told[0])
-        return Relay(stage, driven.joined.question, told[1], own), kernel, last
+        more = [*given, driven.rows] if asked.rows else given
+        last, own = self.phases.prepared(following.phase, more, told[0])
+        return Relay(self.layout.chain.stages[asked.index], driven.joined.question, told[1], own), last
 
     def _passes(self, kernel: Kernel, grads: list[Tensor], given: list[list[Tensor]], table: Tensor) -> Ran:
         """A phase that asks for thresholds, a few tensors at a time."""
