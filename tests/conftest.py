@@ -90,6 +90,22 @@ def _seeded() -> None:
     torch.manual_seed(0)
 
 
+@pytest.fixture
+def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A cache of compiled code of the test's own, empty."""
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture(autouse=True)
+def _patched_code_is_not_kept(request: pytest.FixtureRequest) -> None:
+    """What a test compiles with parts exchanged must not be found by later processes, as if it were the package's."""
+    if "monkeypatch" in request.fixturenames and "own_cache" not in request.fixturenames:
+        from equipoise.core import kept
+
+        request.getfixturevalue("monkeypatch").setattr(kept, "_place", lambda question: None)
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The repository's root folder."""

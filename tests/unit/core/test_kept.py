@@ -17,9 +17,8 @@ PLAIN = torch.float32
 
 
 @pytest.fixture(autouse=True)
-def folder(monkeypatch, tmp_path):
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
-    return tmp_path / "equipoise"
+def folder(own_cache):
+    return own_cache / "equipoise"
 
 
 def test_an_answer_is_found_again_and_another_question_has_none():

@@ -8,10 +8,9 @@ from equipoise.core.vector_units import find_vector_units
 
 
 @pytest.fixture
-def asked(monkeypatch, tmp_path):
+def asked(monkeypatch, own_cache):
     """Units that are reported and those that work, both to be changed, and the setting under which each was asked."""
     reported, works, seen = ["small", "wide"], ["small wide", "small"], []
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setattr(units, "supported_vec_isa_list", ["small wide widest", "small wide", "small"])
     monkeypatch.setattr(units, "x86_isa_checker", lambda: list(reported))
     monkeypatch.setattr(units, "valid_vec_isa_list", lambda: seen.append(settings.cpp.vec_isa_ok) or list(works))
@@ -19,11 +18,11 @@ def asked(monkeypatch, tmp_path):
         yield reported, works, seen
 
 
-def test_they_are_tried_out_once(asked, tmp_path):
+def test_they_are_tried_out_once(asked, own_cache):
     for _ in range(3):
         find_vector_units()
     assert asked[2] == [None, True, True]  # True: without a trial
-    assert len([*(tmp_path / "cache").glob("equipoise/*.json")]) == 1
+    assert len([*own_cache.glob("equipoise/*.json")]) == 1
     assert settings.cpp.vec_isa_ok is None
 
 
@@ -54,9 +53,9 @@ def test_nothing_is_asked_where_it_was_told_or_nothing_is_reported(asked):
     assert seen == []
 
 
-def test_a_cache_that_cannot_be_written_to_stops_nothing(asked, tmp_path):
-    (tmp_path / "cache").mkdir()
-    (tmp_path / "cache" / "equipoise").write_text("no folder")
+def test_a_cache_that_cannot_be_written_to_stops_nothing(asked, own_cache):
+    own_cache.mkdir()
+    (own_cache / "equipoise").write_text("no folder")
     find_vector_units()
     find_vector_units()
     assert asked[2] == [None, None]
