@@ -53,14 +53,16 @@ def soft_strength(bound: float, cap: float) -> float:
     if bound > _LONGEST * cap:
         cure = "Lower the learning rate: a step may add at most 1.5 times the cap."
         raise ArgumentError("largest singular value before a soft cap", bound, f"at most {_LONGEST * cap:g}", cure)
-    a = _root(lambda a: _share(a) - cap / bound, 1.0)  # (2)
+    excess = (bound - cap) / bound  # not as a difference of shares near 1, which have no digits for it
+    a = _root(lambda a: excess - _lost(a), 1.0)  # (2)
     if a <= _PEAK:
         return a / bound**2
-    return max(a / bound**2, _PEAK * _share(_PEAK) ** 2 / cap**2)  # (3)
+    return max(a / bound**2, _PEAK * (1 - _lost(_PEAK)) ** 2 / cap**2)  # (3)
 
 
-def _share(a: float) -> float:
-    return 1 - 3 * a**2 + 3 * a**3 - a**4
+def _lost(a: float) -> float:
+    """The share of a singular value that the cap takes."""
+    return a**2 * (3 - 3 * a + a**2)
 
 
 def _root(falling: Callable[[float], float], high: float) -> float:
