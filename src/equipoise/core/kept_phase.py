@@ -17,6 +17,7 @@ from equipoise.core.chain import Chain
 from equipoise.core.driven import Phase
 from equipoise.core.kept import keep, recall
 from equipoise.core.recorded import Wrapper
+from equipoise.core.stage import Stage
 from equipoise.core.trace import Known, Layout, asked_at
 
 _PACKAGE = __name__.partition(".")[0]
@@ -82,19 +83,31 @@ def _described(value: object) -> object:
 def _chain(chain: Chain) -> object:
     """A chain by its key, if all that its kernels are made of is this package's."""
     for stage in chain.stages:
-        for function in (stage.update, stage.partials, stage.rounds):
-            if function is not None:
-                _function(function)
+        _check(stage)
     return [_described(chain.key), _chain(chain.otherwise) if chain.otherwise is not None else None]
+
+
+def _check(value: object) -> None:
+    """Raise _ElsewhereError if a value is, or holds, a function from elsewhere."""
+    if isinstance(value, Stage):
+        value = (value.update, value.partials, value.rounds, value.coefs)
+    if isinstance(value, Mapping):
+        value = (*value.values(),)
+    if isinstance(value, Chain):
+        _chain(value)
+    elif isinstance(value, tuple | list | set | frozenset):
+        for own in value:
+            _check(own)
+    elif callable(value) and not isinstance(value, type):
+        _function(value)
 
 
 def _function(function: Callable[..., object]) -> str:
     """A function of this package or of torch, by its name, if all that it closes over is."""
     module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", None)
     if isinstance(function, types.FunctionType):
-        for cell in function.__closure__ or ():
-            if callable(cell.cell_contents):
-                _function(cell.cell_contents)
+        _check([cell.cell_contents for cell in function.__closure__ or ()])
+        _check([function.__defaults__, function.__kwdefaults__])
     elif not isinstance(function, types.BuiltinFunctionType):
         raise _ElsewhereError(function)
     if name is None or (module or "torch").partition(".")[0] not in (_PACKAGE, "torch"):

@@ -24,7 +24,7 @@ from torch._C._dynamo import guards
 _ALIGNED = 64
 _GIVEN = {
     "assert_size_stride": "assert_size_stride",
-    "assert_size_stride_grouped": "assert_size_stride_grouped",  # from torch 2.14 on
+    "assert_size_stride_grouped": "assert_size_stride_grouped",  # seen in torch 2.15
     "reinterpret_tensor": "_reinterpret_tensor",
 }  # what the code calls besides kernels, by its name among torch's guards
 _EMPTY = "empty_strided_cpu"
@@ -63,8 +63,9 @@ class Wrapper:
     def __init__(self, source: str, libraries: Mapping[str, str]) -> None:
         self.source, self.libraries = source, dict(libraries)
         tree = ast.parse(source)
-        (function,) = tree.body
-        assert isinstance(function, ast.FunctionDef)
+        function = tree.body[0]
+        if not isinstance(function, ast.FunctionDef):
+            raise LookupError("it is no function")
         self.name, self.method = function.name, len(function.args.args) == 2
         found = {own: getattr(guards, name, None) for own, name in _GIVEN.items()}
         self.known = {"torch": torch} | {name: own for name, own in found.items() if own is not None}

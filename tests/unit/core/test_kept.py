@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ import torch._inductor.config as settings
 import equipoise as ep
 from equipoise.core import kept, kept_phase, kernels
 from equipoise.core.kept import keep, recall
-from equipoise.core.stage import Slot, Stage
+from equipoise.core.stage import Slot, Stage, StateSpec
 from equipoise.core.trace import Layout
 
 PLAIN = torch.float32
@@ -136,11 +137,12 @@ def double(g):
     return 2 * g
 
 
-def test_stages_from_elsewhere_are_not_kept():
+def test_stages_from_elsewhere_are_not_kept_nor_those_around_them():
     own = Stage("twice", Slot.GRADIENT, lambda r, s, c: ({"u": 2 * r.u}, {}), reads=("u",), writes=("u",))
-    chain = ep.chain(own, ep.stages.apply())
+    keeping = replace(own, state=(StateSpec("m"),))
     assert kept_phase._question(layout(), (), 1) is not None
-    assert kept_phase._question(layout(chain), (), 1) is None
+    for stage in (own, ep.stages.restart(keeping, every=3)):
+        assert kept_phase._question(layout(ep.chain(stage, ep.stages.apply())), (), 1) is None
     with pytest.raises(kept_phase._ElsewhereError):
         kept_phase._function(double)
 
@@ -153,6 +155,13 @@ def test_a_function_of_ours_that_closes_over_anothers_is_not_kept():
 
     closes.__module__ = "equipoise.stages.moments"
     kept_phase._function(closes)
-    inner = double
-    with pytest.raises(kept_phase._ElsewhereError):
-        kept_phase._function(closes)
+    for held in (double, [double], {"a": double}):
+        inner = held
+        with pytest.raises(kept_phase._ElsewhereError):
+            kept_phase._function(closes)
+
+
+@pytest.mark.parametrize("name", ["AdamW", "LAMB", "Ranger21", "SOAP", "Shampoo", "AdamS", "Muon", "Lion", "GSM"])
+def test_the_packages_own_are_kept(name):
+    optimizer = getattr(ep.optim, name)([torch.nn.Parameter(torch.zeros(3, 2))], lr=0.1)
+    assert kept_phase._question(layout(optimizer._chains[0]), (), 1) is not None
